@@ -1,0 +1,104 @@
+"""Every Redis key of ours, its type and how long it lives. RQ's own keys begin with ``rq:`` and are RQ's to describe.
+
+==========================================  ======  ===================================================================
+key                                         type    holds, and how long
+==========================================  ======  ===================================================================
+gatepost:event:SOURCE:ID                    hash    doc, state, deliveries, reason, detail, settled_at. Its existence
+is the
+                                                    seen-mark. No expiry while open or stuck, then RETENTION
+gatepost:trace:SOURCE:ID                    list    the event's timeline, JSON lines; lives as long as the event
+gatepost:mailbox:PERSON                     list    refs of events that are not settled; gone when empty
+gatepost:lease:PERSON                       string  token of the job that works on this person; LEASE
+gatepost:person:KEY                         string  the person, JSON; never expires: it is what we know
+gatepost:person-events:PERSON               zset    refs by time received; trimmed to RETENTION
+gatepost:alias:NAME                         string  person key of a user name or e-mail address; never expires
+gatepost:events, gatepost:events:STATE      zset    refs by time received; final ones trimmed to RETENTION
+gatepost:failures                           zset    event:REF, notice:ID, signal:ID:SUBSCRIBER by time; until retried
+gatepost:notice:ID                          hash    a notice set aside whole; until it was read after all
+gatepost:signal:ID                          hash    type, body, person, event, target; RETENTION
+gatepost:signals                            zset    signal ids by time made; trimmed to RETENTION
+gatepost:delivery:ID:SUBSCRIBER             hash    state, attempts made, next attempt; RETENTION
+gatepost:attempts:ID:SUBSCRIBER             list    each attempt, JSON; RETENTION
+gatepost:groups:TARGET                      hash    group id by display name, the ids that policy names; GROUPS_TTL
+gatepost:metrics                            hash    counters of the whole fleet; never expires
+gatepost:ready                              string  written by the readiness probe; a minute
+==========================================  ======  ===================================================================
+"""
+
+from lifecycle.event import State
+
+RETENTION_SECONDS = 90 * 86_400
+LEASE_MILLISECONDS = 15_000
+GROUPS_TTL_SECONDS = 3_600
+READY_TTL_SECONDS = 60
+
+EVENTS = "gatepost:events"
+FAILURES = "gatepost:failures"
+SIGNALS = "gatepost:signals"
+METRICS = "gatepost:metrics"
+READY = "gatepost:ready"
+
+
+def event(ref: str) -> str:
+    """Name an event's record."""
+    return f"gatepost:event:{ref}"
+
+
+def trace(ref: str) -> str:
+    """Name an event's timeline."""
+    return f"gatepost:trace:{ref}"
+
+
+def events(state: State) -> str:
+    """Name the index of one state."""
+    return f"gatepost:events:{state}"
+
+
+def mailbox(person: str) -> str:
+    """Name a person's unsettled events."""
+    return f"gatepost:mailbox:{person}"
+
+
+def lease(person: str) -> str:
+    """Name the lock of one person."""
+    return f"gatepost:lease:{person}"
+
+
+def person(key: str) -> str:
+    """Name a person's record."""
+    return f"gatepost:person:{key}"
+
+
+def person_events(key: str) -> str:
+    """Name the index of a person's events."""
+    return f"gatepost:person-events:{key}"
+
+
+def alias(name: str) -> str:
+    """Name the way from a user name or address to a person; letter case does not count there."""
+    return f"gatepost:alias:{name.lower()}"
+
+
+def notice(notice_id: str) -> str:
+    """Name a notice that was set aside."""
+    return f"gatepost:notice:{notice_id}"
+
+
+def signal(signal_id: str) -> str:
+    """Name a signal."""
+    return f"gatepost:signal:{signal_id}"
+
+
+def delivery(signal_id: str, subscriber: str) -> str:
+    """Name one signal's way to one subscriber."""
+    return f"gatepost:delivery:{signal_id}:{subscriber}"
+
+
+def attempts(signal_id: str, subscriber: str) -> str:
+    """Name the record of each attempt of a delivery."""
+    return f"gatepost:attempts:{signal_id}:{subscriber}"
+
+
+def groups(target: str) -> str:
+    """Name the cached group ids of a target."""
+    return f"gatepost:groups:{target}"

@@ -1,0 +1,95 @@
+"""Counters of the whole fleet, kept in Redis in the same step as what they count, and shown by every receiver.
+
+Each receiver shows the same fleet counters: aggregate over receivers with ``max``, not ``sum``.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from redis import Redis
+from redis.client import Pipeline
+
+from lifecycle import keys
+from lifecycle.event import State
+from lifecycle.queue import LANES
+
+COUNTERS = {
+    "gatepost_events": ("Events settled", ("source", "kind", "state")),
+    "gatepost_scim_requests": ("Requests to targets", ("target", "method", "status")),
+    "gatepost_signals": ("Deliveries of signals", ("subscriber", "result")),
+}
+HISTOGRAMS = {
+    "gatepost_event_latency_seconds": ("From received to settled", ("kind",)),
+    "gatepost_time_to_revoke_seconds": ("From received to confirmed inactive", ("target",)),
+}
+BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3_600.0, 86_400.0)
+INFINITY = "+Inf"
+
+
+def count(pipe: Pipeline, name: str, *labels: str, by: int = 1) -> None:
+    """Add to a counter in the caller's atomic step."""
+    pipe.hincrby(keys.METRICS, json.dumps([name, *labels]), by)
+
+
+def observe(pipe: Pipeline, name: str, *labels: str, seconds: float) -> None:
+    """Add one observation to a histogram in the caller's atomic step."""
+    bound = next((str(bucket) for bucket in BUCKETS if seconds <= bucket), INFINITY)
+    pipe.hincrby(keys.METRICS, json.dumps([name, *labels, bound]), 1)
+    pipe.hincrbyfloat(keys.METRICS, json.dumps([name, *labels, "sum"]), max(seconds, 0.0))
+
+
+class FleetCollector:
+    """Reads the fleet's counters and gauges from Redis at each scrape."""
+
+    def __init__(self, redis: Redis) -> None:
+        """Keep the connection."""
+        self._redis = redis
+
+    def describe(self) -> list[Metric]:
+        """Return nothing, so that registering does not need Redis."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric of the fleet."""
+        stored = {tuple(json.loads(name)): float(value) for name, value in self._redis.hgetall(keys.METRICS).items()}
+        for name, (text, labels) in COUNTERS.items():
+            counter = CounterMetricFamily(name, text, labels=labels)
+            for found, value in stored.items():
+                if found[0] == name:
+                    counter.add_metric(list(found[1:]), value)
+            yield counter
+        for name, (text, labels) in HISTOGRAMS.items():
+            yield _histogram(name, text, labels, stored)
+        yield from self._gauges()
+
+    def _gauges(self) -> Iterator[Metric]:
+        depth = GaugeMetricFamily("gatepost_lane_depth", "Jobs that wait in a lane", labels=("lane",))
+        oldest = GaugeMetricFamily("gatepost_oldest_event_seconds", "Age of a lane's oldest job", labels=("lane",))
+        for lane in LANES:
+            depth.add_metric([lane], self._redis.llen(f"rq:queue:{lane}"))
+            oldest.add_metric([lane], self._oldest_seconds(lane))
+        yield from (depth, oldest)
+        yield GaugeMetricFamily("gatepost_holds", "Changes held", value=self._redis.zcard(keys.events(State.HELD)))
+        yield GaugeMetricFamily("gatepost_failures", "What waits for a person", value=self._redis.zcard(keys.FAILURES))
+
+    def _oldest_seconds(self, lane: str) -> float:
+        job: Any = self._redis.lindex(f"rq:queue:{lane}", 0)
+        enqueued: Any = self._redis.hget(f"rq:job:{job.decode()}", "enqueued_at") if job else None
+        if not enqueued:
+            return 0.0
+        since = datetime.fromisoformat(enqueued.decode()).astimezone(UTC)
+        return max((datetime.now(UTC) - since).total_seconds(), 0.0)
+
+
+def _histogram(name: str, text: str, labels: tuple[str, ...], stored: dict[tuple[str, ...], float]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for group in sorted({found[1:-1] for found in stored if found[0] == name}):
+        total, buckets = 0.0, []
+        for bound in (*map(str, BUCKETS), INFINITY):
+            total += stored.get((name, *group, bound), 0.0)
+            buckets.append((bound, total))
+        family.add_metric(list(group), buckets, sum_value=stored.get((name, *group, "sum"), 0.0))
+    return family

@@ -1,0 +1,78 @@
+"""A person: what is known of one human, each fact with its time and event; and the accounts that we keep."""
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from lifecycle.event import PERSON_FIELDS
+
+CUSTOM_PREFIX = "custom."
+
+
+class Status(StrEnum):
+    """Whether the person works here; unknown until a joiner or a leaver says so."""
+
+    ACTIVE = "active"
+    LEFT = "left"
+
+
+class Fact(BaseModel):
+    """A value with the source's time and the event (``source:id``) that told it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: Any
+    at: AwareDatetime
+    event: str
+
+
+class Account(BaseModel):
+    """The person's record on one target, as last settled."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    user_name: str | None = None
+    active: bool | None = None
+    groups: dict[str, str] = {}
+    """Managed groups that the account is in: id by display name."""
+    digest: str = ""
+    """Fingerprint of the wanted state that was last settled, so that a write whose answer was lost is still told of."""
+    settled_at: AwareDatetime | None = None
+
+
+class Person(BaseModel):
+    """One human over all sources; a new value is made for each change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    status: Fact | None = None
+    facts: dict[str, Fact] = {}
+    accounts: dict[str, Account] = {}
+
+    def fields(self) -> dict[str, Any]:
+        """Return every field for an expression; one not known is null."""
+        known: dict[str, Any] = dict.fromkeys(PERSON_FIELDS)
+        custom = {}
+        for name, fact in self.facts.items():
+            if name.startswith(CUSTOM_PREFIX):
+                custom[name.removeprefix(CUSTOM_PREFIX)] = fact.value
+            else:
+                known[name] = fact.value
+        return known | {"custom": custom, "groups": known["groups"] or []}
+
+    def knows(self, field: str) -> bool:
+        """Tell whether a source ever mentioned this field, an explicit null included."""
+        return field in self.facts or (field == "custom" and any(name.startswith(CUSTOM_PREFIX) for name in self.facts))
+
+    def value(self, field: str) -> Any:  # noqa: ANN401 - facts are JSON
+        """Return one field's value; None when it is not known."""
+        fact = self.facts.get(field)
+        return fact.value if fact else None
+
+    def names(self) -> set[str]:
+        """Return every identifier of the person, in lower case, for protection and for look-ups by people."""
+        found = (self.value("external_id"), self.value("user_name"), self.value("email"), self.key)
+        return {str(name).lower() for name in found if name}

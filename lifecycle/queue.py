@@ -1,0 +1,156 @@
+"""Lanes, jobs, and ``put``: the one atomic step that keeps the events of a notice and offers them to the workers.
+
+The jobs are RQ's own, made by RQ's public API and written by one Lua script together with what they are about, so that
+any RQ worker with the JSON serializer can run them. A job only names a person: what to do is in the person's mailbox.
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from redis import Redis
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.client import Pipeline
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry as RedisRetry
+from rq import Queue, Retry
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.utils import utcformat
+
+from lifecycle.event import Event, Kind
+
+LEAVERS, PEOPLE, SIGNALS = "leavers", "people", "signals"
+LANES = (LEAVERS, PEOPLE, SIGNALS)
+LANE_OF_KIND = {Kind.LEAVER: LEAVERS, Kind.JOINER: PEOPLE, Kind.MOVER: PEOPLE, Kind.CHANGED: PEOPLE}
+
+CONVERGE = "workers.jobs.converge"
+DELIVER = "workers.jobs.deliver"
+
+JOB_SECONDS_MAX = 45
+# RQ fails a job without Retry as soon as its worker dies. These are for deaths; trouble of a target is postponed by the
+# job.
+DEATHS_MAX = 10
+RETRY_SECONDS = (1, 2, 4, 8, 15, 30, 60, 60, 60, 60)
+
+CONNECT_SECONDS = 0.5
+ANSWER_SECONDS = 2.0
+WORKER_RETRIES = 16
+WORKER_RETRY_SECONDS_MAX = 1.0
+
+# ARGV, for each event: ref, person, doc, received ms, lane, job id, n, n/2 pairs of the job's hash.
+# Answers 1 for each event that is new and 0 for each that was here before. A person gets one job a lane and notice.
+PUT = """
+local answers, offered, i = {}, {}, 1
+while i <= #ARGV do
+  local ref, person, doc, at, lane, job, n = unpack(ARGV, i, i + 6)
+  local event = 'gatepost:event:' .. ref
+  if redis.call('HSETNX', event, 'doc', doc) == 0 then
+    answers[#answers + 1] = 0
+  else
+    answers[#answers + 1] = 1
+    redis.call('HSET', event, 'state', 'kept')
+    redis.call('RPUSH', 'gatepost:mailbox:' .. person, ref)
+    redis.call('ZADD', 'gatepost:events', at, ref)
+    redis.call('ZADD', 'gatepost:events:kept', at, ref)
+    redis.call('ZADD', 'gatepost:person-events:' .. person, at, ref)
+    if not offered[lane .. person] then
+      offered[lane .. person] = true
+      redis.call('SADD', 'rq:queues', 'rq:queue:' .. lane)
+      redis.call('HSET', 'rq:job:' .. job, unpack(ARGV, i + 7, i + 6 + n))
+      redis.call('RPUSH', 'rq:queue:' .. lane, job)
+    end
+  end
+  i = i + 7 + n
+end
+return answers
+"""
+PUT_SHA = hashlib.sha1(PUT.encode(), usedforsecurity=False).hexdigest()
+
+
+def connect(url: str, *, patient: bool) -> Redis:
+    """Open a pool. A patient one lives through a restart of Redis; the other fails at once, to answer 503."""
+    if not patient:
+        return Redis.from_url(
+            url,
+            retry=RedisRetry(NoBackoff(), 0),
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=ANSWER_SECONDS,
+        )
+    backoff = ExponentialBackoff(cap=WORKER_RETRY_SECONDS_MAX, base=0.05)
+    errors: list[type[Exception]] = [RedisConnectionError, RedisTimeoutError]
+    return Redis.from_url(url, retry=RedisRetry(backoff, WORKER_RETRIES), retry_on_error=errors)
+
+
+def lanes(redis: Redis) -> dict[str, Queue]:
+    """Return the RQ queues by lane."""
+    return {lane: Queue(lane, connection=redis, serializer=JSONSerializer) for lane in LANES}
+
+
+def _retry() -> Retry:
+    return Retry(max=DEATHS_MAX, interval=list(RETRY_SECONDS))
+
+
+def offer(pipe: Pipeline, queue: Queue, func: str, *args: str, at: datetime | None = None) -> None:
+    """Add a job to the caller's atomic step, at once or at a moment. The description holds no personal data."""
+    options: dict[str, Any] = {
+        "job_timeout": JOB_SECONDS_MAX,
+        "result_ttl": 0,
+        "description": func,
+        "retry": _retry(),
+        "pipeline": pipe,
+    }
+    if at is None:
+        queue.enqueue(func, *args, **options)
+    else:
+        queue.enqueue_at(at, func, *args, **options)
+
+
+class JobWriter:
+    """Writes the hash of a lane's jobs: RQ's public API makes the pattern once, a job changes what differs."""
+
+    def __init__(self) -> None:
+        """Make the pattern of each lane."""
+        self._patterns = {lane: _pattern(lane) for lane in (LEAVERS, PEOPLE)}
+
+    def write(self, lane: str, person: str, now: str) -> list[Any]:
+        """Return the hash's fields and values, one after the other."""
+        data = zlib.compress(json.dumps([CONVERGE, None, [person, lane], {}]).encode(), 1)
+        return [*self._patterns[lane], "data", data, "created_at", now, "enqueued_at", now]
+
+
+def _pattern(lane: str) -> tuple[Any, ...]:
+    queue = Queue(lane, connection=Redis(), serializer=JSONSerializer)
+    job: Job = queue.create_job(
+        CONVERGE,
+        args=["", lane],
+        timeout=JOB_SECONDS_MAX,
+        result_ttl=0,
+        description=CONVERGE,
+        retry=_retry(),
+    )
+    fields = job.to_dict()
+    changing = ("data", "created_at", "enqueued_at")
+    return tuple(part for name, value in fields.items() if name not in changing for part in (name, value))
+
+
+def put_arguments(events: Sequence[Event], writer: JobWriter) -> list[Any]:
+    """Return the arguments of the PUT script for the events of one notice."""
+    arguments: list[Any] = []
+    now = utcformat(datetime.now(UTC))
+    for event in events:
+        lane = LANE_OF_KIND[event.kind]
+        fields = writer.write(lane, event.person, now)
+        at = int(event.received_at.timestamp() * 1000)
+        arguments += [event.ref, event.person, event.to_json(), at, lane, uuid4().hex, len(fields), *fields]
+    return arguments
+
+
+def lanes_of(kinds: Iterable[Kind]) -> str:
+    """Return the lane for work on events of these kinds: leavers first."""
+    return LEAVERS if Kind.LEAVER in kinds else PEOPLE
