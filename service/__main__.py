@@ -1,0 +1,87 @@
+"""``python -m service``: the receiver as a process, and ``sign``, which makes a sample as a source would send it."""
+
+import argparse
+import base64
+import gc
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from lifecycle.config import Config, config_path, load
+from lifecycle.errors import Misconfigured
+from lifecycle.lifeline import hold_lifeline
+from lifecycle.log import set_up_logs
+from service.app import configured_sources, create_app
+
+EXIT_MISCONFIGURED = 2
+KEEP_ALIVE_SECONDS = 65
+GRACEFUL_SECONDS = 10
+BACKLOG = 2048
+
+log = structlog.get_logger()
+
+
+def main() -> None:
+    """Start what the command line asks for; exit 2 with one line a fault when the configuration is wrong."""
+    options = _options()
+    set_up_logs("service")
+    hold_lifeline()
+    try:
+        config = load(config_path(options.config))
+        if options.sign:
+            print(json.dumps(sign(config, *options.sign)))
+        else:
+            serve(config, options.host, options.port)
+    except Misconfigured as error:
+        print(error.message, file=sys.stderr)
+        sys.exit(EXIT_MISCONFIGURED)
+
+
+def serve(config: Config, host: str, port: int) -> None:
+    """Run the receiver until a signal ends it."""
+    app = create_app(config)
+    # What lives as long as the process need not be walked by each full collection, whose pause is a request's wait.
+    gc.collect()
+    gc.freeze()
+    log.info("service.started", host=host, port=port, sources=sorted(config.sources))
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        backlog=BACKLOG,
+    )
+
+
+def sign(config: Config, source: str, file: str) -> dict[str, object]:
+    """Return the request that this source would send with a file's bytes. Raises Misconfigured if it is unknown."""
+    sources = configured_sources(config)
+    if source not in sources:
+        raise Misconfigured([f"sources: found no {source!r}; allowed: {', '.join(sorted(sources)) or 'none'}"])
+    body = Path(file).read_bytes()
+    _, adapter, secrets = sources[source]
+    headers = adapter.sign(body, secrets[0], datetime.now(UTC))
+    return {"path": f"/hooks/{source}", "headers": headers, "body": base64.b64encode(body).decode()}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m service", description=__doc__)
+    parser.add_argument("--config")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--sign", nargs=2, metavar=("SOURCE", "FILE"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""What operators read and ask again. Redis is read in the thread pool: these are few, and pages are bounded."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from redis.exceptions import RedisError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from lifecycle.errors import Malformed, Unavailable, Unknown, Unreadable
+from lifecycle.records import PAGE_DEFAULT, PAGE_MAX, Page, Records
+from service.hooks import Hooks
+
+ACTOR = "api"
+LIMIT_DIGITS_MAX = 9
+
+
+class Api:
+    """The endpoints under ``/v1``."""
+
+    def __init__(self, records: Records, hooks: Hooks, sources: list[str]) -> None:
+        """Keep what the endpoints read from."""
+        self._records = records
+        self._hooks = hooks
+        self._sources = sources
+
+    async def events(self, request: Request) -> Response:
+        """``GET /v1/events``."""
+        query = _query(request, "state", "source", "person", "after", "limit")
+        return await _page(lambda: self._records.events(**_paging(query), **_filters(query)))
+
+    async def event(self, request: Request) -> Response:
+        """``GET /v1/events/{id}``."""
+        found = await _read(lambda: self._records.event(request.path_params["id"], self._sources))
+        return JSONResponse(found)
+
+    async def person(self, request: Request) -> Response:
+        """``GET /v1/people/{key}``."""
+        return JSONResponse(await _read(lambda: self._records.person(request.path_params["key"])))
+
+    async def failures(self, request: Request) -> Response:
+        """``GET /v1/failures``."""
+        query = _query(request, "after", "limit")
+        return await _page(lambda: self._records.failures(**_paging(query)))
+
+    async def retry(self, request: Request) -> Response:
+        """``POST /v1/failures/{id}/retry``: an event or signal goes back to its lane, a notice is read once more."""
+        failure = request.path_params["id"]
+        what, _, notice_id = failure.partition(":")
+        if what == "notice":
+            return await self._retry_notice(notice_id)
+        await _read(lambda: self._records.retry(failure, actor=ACTOR))
+        return JSONResponse({"retried": failure}, 202)
+
+    async def _retry_notice(self, notice_id: str) -> Response:
+        aside = await _read(lambda: self._records.set_aside(notice_id))
+        if aside is None:
+            raise Unknown(f"no notice {notice_id!r} was set aside", reason="failure_unknown")
+        try:
+            counts = await self._hooks.read_again(aside)
+        except Unreadable as error:
+            raise Malformed(f"still unreadable: {error.message}", reason=error.reason) from error
+        return JSONResponse({"retried": f"notice:{notice_id}", **counts._asdict()}, 202)
+
+    async def signals(self, request: Request) -> Response:
+        """``GET /v1/signals``."""
+        query = _query(request, "after", "limit")
+        return await _page(lambda: self._records.signals(**_paging(query)))
+
+    async def signal(self, request: Request) -> Response:
+        """``GET /v1/signals/{id}``."""
+        return JSONResponse(await _read(lambda: self._records.signal(request.path_params["id"])))
+
+
+async def _read(ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever is asked
+    try:
+        return await run_in_threadpool(ask)
+    except (RedisError, OSError) as error:
+        raise Unavailable("Redis is not reachable", reason="redis") from error
+
+
+async def _page(ask: Callable[[], Page]) -> Response:
+    page = await _read(ask)
+    return Response(json.dumps({"items": page.items, "next": page.next}), media_type="application/json")
+
+
+def _query(request: Request, *allowed: str) -> dict[str, str]:
+    """Return the query's values. Raises Malformed for a name that would otherwise be ignored in silence."""
+    unknown = sorted(set(request.query_params) - set(allowed))
+    if unknown:
+        raise Malformed(f"unknown parameter {unknown[0]!r}; allowed: {', '.join(allowed)}", reason="parameter_unknown")
+    return dict(request.query_params)
+
+
+def _paging(query: dict[str, str]) -> dict[str, Any]:
+    limit = query.get("limit", str(PAGE_DEFAULT))
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= LIMIT_DIGITS_MAX and 1 <= int(limit) <= PAGE_MAX):
+        raise Malformed(f"limit is a number from 1 to {PAGE_MAX}", reason="limit_malformed")
+    return {"after": query.get("after"), "limit": int(limit)}
+
+
+def _filters(query: dict[str, str]) -> dict[str, Any]:
+    return {name: query[name] for name in ("state", "source", "person") if name in query}

@@ -1,0 +1,99 @@
+"""``create_app``: routes, error table and lifespan in one call."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from lifecycle.config import Config, check_adapters
+from lifecycle.errors import GatepostError, Misconfigured
+from lifecycle.metrics import FleetCollector
+from lifecycle.queue import connect
+from lifecycle.records import Records
+from service import problems
+from service.api.admin import guarded
+from service.api.endpoints import Api
+from service.health import Health
+from service.hooks import METHODS, Configured, Hooks
+from service.intake import Intake
+from service.sources import SOURCES
+from service.sources.base import Source
+
+
+def create_app(config: Config) -> Starlette:
+    """Return the receiver. Raises Misconfigured when a source is not one that we know or its secrets cannot be its."""
+    sources = configured_sources(config)
+    redis = connect(config.redis.url, patient=False)
+    registry = CollectorRegistry()
+    registry.register(FleetCollector(redis))
+    notices = Counter("gatepost_notices", "Notices received", ("source", "result"), registry=registry)
+    intake = Intake(config.redis.url)
+    hooks = Hooks(sources, intake, notices, config.service.max_body_bytes)
+    records = Records(redis)
+    api = Api(records, hooks, list(sources))
+    health = Health(redis, registry)
+    tokens = [token.value for token in config.service.admin_tokens]
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        await intake.close()
+        redis.close()
+
+    return Starlette(
+        routes=[
+            Route("/hooks/{source}", hooks.receive, methods=METHODS),
+            Route("/health/live", health.live),
+            Route("/health/ready", health.ready),
+            Route("/metrics", health.metrics),
+            Route("/openapi.yaml", openapi),
+            Route("/v1/events", guarded(api.events, tokens)),
+            Route("/v1/events/{id:path}", guarded(api.event, tokens)),
+            Route("/v1/people/{key:path}", guarded(api.person, tokens)),
+            Route("/v1/failures", guarded(api.failures, tokens)),
+            Route("/v1/failures/{id:path}/retry", guarded(api.retry, tokens), methods=["POST"]),
+            Route("/v1/signals", guarded(api.signals, tokens)),
+            Route("/v1/signals/{id}", guarded(api.signal, tokens)),
+        ],
+        exception_handlers={
+            GatepostError: problems.on_error,
+            HTTPException: problems.on_http_error,
+            Exception: problems.on_fault,
+        },
+        lifespan=lifespan,
+    )
+
+
+def configured_sources(config: Config) -> dict[str, Configured]:
+    """Join each configured source with its module. Raises Misconfigured."""
+    check_adapters("sources", {name: source.adapter for name, source in config.sources.items()}, SOURCES)
+    found = {
+        name: Configured(name, SOURCES[source.adapter], tuple(secret.value for secret in source.secrets))
+        for name, source in config.sources.items()
+    }
+    lines = [line for source in found.values() if (line := _fault(source.name, source.adapter, source.secrets))]
+    if lines:
+        raise Misconfigured(lines)
+    return found
+
+
+def _fault(name: str, adapter: Source, secrets: tuple[str, ...]) -> str | None:
+    try:
+        adapter.check(secrets)
+    except ValueError as error:
+        return f"sources.{name}.secrets: found one that is not a secret of this source; allowed: {error}"
+    return None
+
+
+async def openapi(_request: Request) -> Response:
+    """``GET /openapi.yaml``: the document as written by hand, from the package or from the checkout."""
+    packaged = files("service").joinpath("openapi.yaml")
+    path = packaged if packaged.is_file() else Path(__file__).parent.parent / "openapi" / "openapi.yaml"
+    return Response(path.read_bytes(), media_type="application/yaml")

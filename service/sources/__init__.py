@@ -1,0 +1,11 @@
+"""The sources: one line each, listed by hand so that the type checker holds each module to the protocol."""
+
+from collections.abc import Mapping
+
+from service.sources import okta, standard_webhooks
+from service.sources.base import Source
+
+SOURCES: Mapping[str, Source] = {
+    "okta": okta,
+    "standard_webhooks": standard_webhooks,
+}
