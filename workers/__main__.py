@@ -1,0 +1,51 @@
+"""``python -m workers --lane LANE``: one worker process of one lane, with RQ's scheduler for what is due later."""
+
+import argparse
+import os
+import sys
+
+import structlog
+from redis.exceptions import RedisError
+
+from lifecycle.config import CONFIG_VARIABLE
+from lifecycle.errors import Misconfigured
+from lifecycle.lifeline import hold_lifeline
+from lifecycle.log import set_up_logs
+from lifecycle.queue import LANES, connect
+from workers.jobs import config, warm
+from workers.worker import make_worker
+
+EXIT_MISCONFIGURED, EXIT_NO_REDIS = 2, 3
+
+log = structlog.get_logger()
+
+
+def main() -> None:
+    """Work on a lane until a signal ends it; exit 2 when the configuration is wrong, 3 when Redis is away."""
+    parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
+    parser.add_argument("--config")
+    parser.add_argument("--lane", choices=LANES, required=True)
+    options = parser.parse_args()
+    set_up_logs("workers")
+    hold_lifeline()
+    structlog.contextvars.bind_contextvars(lane=options.lane)
+    if options.config:
+        # RQ calls the job functions by name; they find the configuration where every process finds it.
+        os.environ[CONFIG_VARIABLE] = options.config
+    try:
+        found = config()
+    except Misconfigured as error:
+        print(error.message, file=sys.stderr)
+        sys.exit(EXIT_MISCONFIGURED)
+    try:
+        worker = make_worker(connect(found.redis.url, patient=True), options.lane)
+        warm(options.lane)
+    except RedisError as error:
+        log.error("worker.no_redis", error=type(error).__name__)  # noqa: TRY400 - the place in our code says nothing
+        sys.exit(EXIT_NO_REDIS)
+    log.info("worker.started")
+    worker.work(with_scheduler=True, logging_level="WARNING")
+
+
+if __name__ == "__main__":
+    main()

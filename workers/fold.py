@@ -1,0 +1,78 @@
+"""Fold: a person's unsettled events, by the source's time, into what is known of the person. Pure.
+
+Every fact keeps its time and its event, so the order of arrival does not matter, a second fold of the same events
+changes nothing, and any permutation of a story ends in the same person.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from lifecycle.event import Event, Kind
+from lifecycle.person import CUSTOM_PREFIX, Fact, Person, Status
+
+STATUS = {Kind.JOINER: Status.ACTIVE, Kind.LEAVER: Status.LEFT}
+
+
+@dataclass(frozen=True)
+class Folded:
+    """The person after the events that are due, and who of them still counts."""
+
+    person: Person
+    counting: tuple[Event, ...]
+    superseded: dict[str, str]
+    """By ref of an event that can change nothing: the ref of one that outranks it."""
+    scheduled: tuple[Event, ...]
+    """Events whose effect lies in the future."""
+
+
+def fold(person: Person, events: Sequence[Event], now: datetime) -> Folded:
+    """Fold the events that are due by ``now`` into the person."""
+    due = [event for event in events if event.effective_at is None or event.effective_at <= now]
+    for event in due:
+        person = _with(person, event)
+    superseded = {event.ref: outranking for event in due if (outranking := _outranked_by(person, event))}
+    return Folded(
+        person,
+        tuple(event for event in due if event.ref not in superseded),
+        superseded,
+        tuple(event for event in events if event not in due),
+    )
+
+
+def _with(person: Person, event: Event) -> Person:
+    facts = dict(person.facts)
+    for name, value in _facts(event, person):
+        fact = Fact(value=value, at=event.occurred_at, event=event.ref)
+        if name not in facts or _rank(facts[name]) < _rank(fact):
+            facts[name] = fact
+    status = person.status
+    if event.kind in STATUS:
+        fact = Fact(value=STATUS[event.kind].value, at=event.occurred_at, event=event.ref)
+        if status is None or _rank(status) < _rank(fact):
+            status = fact
+    return person.model_copy(update={"facts": facts, "status": status})
+
+
+def _facts(event: Event, person: Person) -> Iterable[tuple[str, object]]:
+    for name, value in event.profile.told().items():
+        if name != "custom":
+            yield name, value
+        elif value is None:
+            # An explicit null clears every custom field that is known.
+            yield from ((known, None) for known in person.facts if known.startswith(CUSTOM_PREFIX))
+        else:
+            yield from ((f"{CUSTOM_PREFIX}{key}", part) for key, part in value.items())
+
+
+def _rank(fact: Fact) -> tuple[datetime, bool, str]:
+    # At equal times a leaver wins; the event's name decides between equals, so that the order of arrival never does.
+    return fact.at, fact.value == Status.LEFT.value, fact.event
+
+
+def _outranked_by(person: Person, event: Event) -> str | None:
+    """Return the event that leaves this one without effect; None while it still has some."""
+    if event.kind in STATUS:
+        return person.status.event if person.status and person.status.event != event.ref else None
+    holders = [person.facts[name].event for name, _ in _facts(event, person) if name in person.facts]
+    return None if not holders or event.ref in holders else max(holders)

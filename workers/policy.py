@@ -1,0 +1,114 @@
+"""Policy: a person to the account that one target should show. Pure."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from lifecycle.config import Policy, Target
+from lifecycle.errors import Refused
+from lifecycle.expressions import Expression, compile_expression
+from lifecycle.paths import Path, parse_path
+from lifecycle.person import Account, Person, Status
+
+OUT_OF_SCOPE, PROTECTED = "out_of_scope", "protected"
+
+Mapped = Mapping[Path, Expression]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a target should show. ``active`` None leaves that as it is: nobody said that the person joined or left."""
+
+    external_id: str | None
+    user_name: str | None
+    active: bool | None
+    attributes: Mapping[Path, Any]
+    groups: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """The policy says: not this person."""
+
+    reason: str
+
+
+def mapping_of(target: Target, defaults: Mapping[str, str]) -> Mapped:
+    """Return a target's mapping: the configured one, else the adapter's own."""
+    configured = target.mapping()
+    if configured is not None:
+        return configured
+    return {parse_path(text): compile_expression(source) for text, source in defaults.items()}
+
+
+def decide(person: Person, policy: Policy, mapping: Mapped, account: Account | None) -> Wanted | Ignored:
+    """Return what the target should show, or why it is not ours to say.
+
+    Raises Refused when an expression cannot be evaluated for somebody who works here. For a leaver no expression stands
+    in the way of the suspension.
+    """
+    if protected(person.names(), policy):
+        return Ignored(PROTECTED)
+    fields = person.fields()
+    if not _in_scope(person, policy, fields):
+        # Falling out of scope is leaving, for an account that we keep; otherwise it was never ours.
+        return _gone(person, mapping, fields) if account else Ignored(OUT_OF_SCOPE)
+    if person.status and person.status.value == Status.LEFT.value:
+        return _gone(person, mapping, fields)
+    active = True if person.status else None
+    attributes = {path: _value(path, found, fields) for path, found in mapping.items() if _known(found, person)}
+    groups = {group for grant in policy.grants if _holds(grant.when, fields) for group in grant.groups}
+    name = next((value for path, value in attributes.items() if path.text == "userName"), None)
+    name = name or _text(fields, "user_name") or _text(fields, "email")
+    return Wanted(_text(fields, "external_id"), name, active, attributes, frozenset(groups))
+
+
+def protected(names: set[str], policy: Policy) -> bool:
+    """Tell whether one of these identifiers, in lower case, is protected."""
+    return bool(names & {name.lower() for name in policy.protected})
+
+
+def _in_scope(person: Person, policy: Policy, fields: Mapping[str, Any]) -> bool:
+    if policy.scope is None:
+        return True
+    try:
+        return _holds(policy.scope, fields)
+    except Refused:
+        if person.status and person.status.value == Status.LEFT.value:
+            return True
+        raise
+
+
+def _gone(person: Person, mapping: Mapped, fields: Mapping[str, Any]) -> Wanted:
+    """Return no access. The name only finds the account: of a leaver nothing but the access is changed."""
+    name = _text(fields, "user_name") or _text(fields, "email")
+    for path, expression in mapping.items():
+        if path.text == "userName" and _known(expression, person):
+            with suppress(Refused):
+                name = _value(path, expression, fields) or name
+    return Wanted(_text(fields, "external_id"), name, active=False, attributes={}, groups=frozenset())
+
+
+def _known(expression: Expression, person: Person) -> bool:
+    """Tell whether some source ever told what this expression reads; else the target keeps what it has."""
+    return not expression.fields or any(person.knows(field) for field in expression.fields)
+
+
+def _holds(expression: Expression, fields: Mapping[str, Any]) -> bool:
+    found = expression.value(dict(fields))
+    if not isinstance(found, bool):
+        raise Refused(f"the expression {expression.source!r} gives no truth value", reason="expression")
+    return found
+
+
+def _value(path: Path, expression: Expression, fields: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a SCIM value
+    found = expression.value(dict(fields))
+    if found is not None and not isinstance(found, str | bool | int | float):
+        raise Refused(f"attributes.{path.text}: {expression.source!r} gives no single value", reason="expression")
+    return None if found == "" else found
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str | None:
+    found = fields.get(name)
+    return str(found) if found else None

@@ -1,0 +1,153 @@
+"""From the results of an attempt to all that it changes. Pure; ``lifecycle.people`` makes it true in one step."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from lifecycle.config import Config
+from lifecycle.event import Event, Kind, State
+from lifecycle.people import Delivery, Kept, Settled, Settlement, Step
+from lifecycle.queue import lanes_of
+from workers.fold import Folded
+from workers.outcome import Result
+from workers.scim.client import Exchange
+from workers.signals import signals_for
+
+# The worst outcome of an event's targets is its own: what is still to come, then what needs a person, then what was
+# done.
+WORST_FIRST = (State.POSTPONED, State.FAILED, State.HELD, State.APPLIED, State.UNCHANGED, State.IGNORED)
+
+
+def attempts(kept: Kept, target: str) -> int:
+    """Return how often this event was tried on a target."""
+    return kept.deliveries[target].attempts if target in kept.deliveries else 0
+
+
+def still_open(kept: Kept, target: str) -> bool:
+    """Tell whether this event is not yet settled on a target."""
+    return target not in kept.deliveries or kept.deliveries[target].outcome is State.POSTPONED
+
+
+def settle(
+    config: Config, folded: Folded, mailbox: Sequence[Kept], results: Sequence[Result], now: datetime
+) -> Settled:
+    """Return what one attempt changes: the person, where each event stands, signals, and later looks."""
+    cause = _cause(folded)
+    settlements = [_settlement(kept, folded, results, cause, now) for kept in mailbox]
+    accounts = {result.place: result.agreement.account for result in results if result.agreement.account}
+    person = folded.person.model_copy(update={"accounts": {**folded.person.accounts, **accounts}})
+    return Settled(
+        person=person,
+        settlements=settlements,
+        signals=signals_for(config.subscribers, person, cause, results, now) if cause else (),
+        again=_again(settlements, results),
+        requests=[
+            (result.place, each.method, str(each.status or "none"))
+            for result in results
+            for each in result.talk.exchanges
+        ],
+        revoked=_revoked(cause, results),
+    )
+
+
+def _cause(folded: Folded) -> Event | None:
+    """Return the event that decides: the one that set the status, else the newest."""
+    status = folded.person.status
+    for event in folded.counting:
+        if status and event.ref == status.event:
+            return event
+    return max(folded.counting, key=lambda event: (event.occurred_at, event.ref), default=None)
+
+
+def _settlement(
+    kept: Kept, folded: Folded, results: Sequence[Result], cause: Event | None, now: datetime
+) -> Settlement:
+    ref = kept.event.ref
+    if ref in folded.superseded:
+        step = Step(now, "fold", {"superseded_by": folded.superseded[ref]})
+        detail = f"outranked by {folded.superseded[ref]}"
+        return Settlement(kept, State.SUPERSEDED, kept.deliveries, (step,), "superseded", detail)
+    if kept.event in folded.scheduled:
+        moment = kept.event.effective_at
+        steps = () if kept.state is State.SCHEDULED else (Step(now, "fold", {"scheduled_for": str(moment)}),)
+        return Settlement(kept, State.SCHEDULED, kept.deliveries, steps)
+    return _delivered(kept, results, cause, now)
+
+
+def _delivered(kept: Kept, results: Sequence[Result], cause: Event | None, now: datetime) -> Settlement:
+    is_cause = cause is not None and cause.ref == kept.event.ref
+    mine = [result for result in results if still_open(kept, result.place)]
+    deliveries = dict(kept.deliveries)
+    for result in mine:
+        deliveries[result.place] = _delivery(kept, result, is_cause=is_cause)
+    outcomes = {delivery.outcome for delivery in deliveries.values()}
+    state = next((state for state in WORST_FIRST if state in outcomes), State.IGNORED)
+    worst = next((result for result in mine if result.state is state), None)
+    steps = [
+        Step(
+            now,
+            "fold",
+            {"person": kept.event.person} | ({} if is_cause else {"with": cause.ref if cause else None}),
+        )
+    ]
+    for result in mine:
+        steps += _steps(result, now) if is_cause else [_outcome_step(result, now)]
+    reason = worst.reason if worst else None if deliveries else "no_target"
+    return Settlement(kept, state, deliveries, tuple(steps), reason, worst.detail if worst else None)
+
+
+def _delivery(kept: Kept, result: Result, *, is_cause: bool) -> Delivery:
+    before = kept.deliveries.get(result.place, Delivery(State.KEPT))
+    requests = before.requests + (len(result.talk.exchanges) if is_cause else 0)
+    return Delivery(result.state, requests, before.attempts + 1, result.reason)
+
+
+def _steps(result: Result, now: datetime) -> list[Step]:
+    requests = [_request_step(result.place, exchange) for exchange in result.talk.exchanges]
+    return [*requests, _outcome_step(result, now)]
+
+
+def _request_step(target: str, exchange: Exchange) -> Step:
+    fields = exchange._asdict()
+    return Step(fields.pop("at"), "request", {"target": target, **fields})
+
+
+def _outcome_step(result: Result, now: datetime) -> Step:
+    agreement = result.agreement
+    detail: dict[str, Any] = {
+        "target": result.place,
+        "outcome": result.state.value,
+        "reason": result.reason,
+        "detail": result.detail,
+        "change": agreement.change,
+        "account": agreement.account.id if agreement.account else None,
+        "groups_added": agreement.groups_added,
+        "groups_removed": agreement.groups_removed,
+        "confirmed_inactive": agreement.confirmed_at is not None or None,
+        "retry_at": str(result.retry_at) if result.retry_at else None,
+    }
+    return Step(now, "settle", {name: value for name, value in detail.items() if value})
+
+
+def _again(settlements: Sequence[Settlement], results: Sequence[Result]) -> list[tuple[str, datetime]]:
+    """Return the later looks at this person: when a target may be asked again, and when an event falls due."""
+    looks = [
+        (lanes_of([each.kept.event.kind]), each.kept.event.effective_at)
+        for each in settlements
+        if each.state is State.SCHEDULED and each.kept.state is not State.SCHEDULED
+    ]
+    moments = [result.retry_at for result in results if result.state is State.POSTPONED and result.retry_at]
+    if moments:
+        kinds = {each.kept.event.kind for each in settlements if each.state is State.POSTPONED}
+        looks.append((lanes_of(kinds), min(moments)))
+    return [(lane, moment) for lane, moment in looks if moment]
+
+
+def _revoked(cause: Event | None, results: Sequence[Result]) -> list[tuple[str, float]]:
+    if cause is None or cause.kind is not Kind.LEAVER:
+        return []
+    return [
+        (result.place, (result.agreement.confirmed_at - cause.received_at).total_seconds())
+        for result in results
+        if result.agreement.change == "suspended" and result.agreement.confirmed_at
+    ]

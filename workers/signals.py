@@ -1,0 +1,86 @@
+"""What subscribers are told of an attempt: one signal for each target that changed or failed. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from lifecycle.config import Subscriber
+from lifecycle.event import Event, State
+from lifecycle.person import Person, Status
+from lifecycle.signal import Signal, iso, make_signal
+from workers.outcome import Result
+
+DELIVERY_FAILED = "delivery.failed"
+REASONS = {"provisioned": "joined", "updated": "moved", "suspended": "left", "restored": "returned"}
+
+
+def signals_for(
+    subscribers: Mapping[str, Subscriber],
+    person: Person,
+    cause: Event,
+    results: Sequence[Result],
+    now: datetime,
+) -> list[tuple[Signal, list[str]]]:
+    """Return the signals of an attempt, each with the subscribers that want it."""
+    signals = []
+    for result in results:
+        if result.agreement.change:
+            signals.append(_change(person, cause, result, now))
+        if result.state is State.FAILED:
+            signals.append(_failed(person, cause, result, now))
+    return [
+        (signal, [name for name, subscriber in subscribers.items() if subscriber.wants(signal.type)])
+        for signal in signals
+    ]
+
+
+def _change(person: Person, cause: Event, result: Result, now: datetime) -> Signal:
+    agreement = result.agreement
+    reason = REASONS[str(agreement.change)]
+    if agreement.change == "suspended" and not (person.status and person.status.value == Status.LEFT.value):
+        reason = "out_of_scope"
+    account = agreement.account
+    moments = {"applied_at": agreement.applied_at, "confirmed_at": agreement.confirmed_at}
+    data = _head(person, cause, result.place, reason) | {
+        "account": {"id": account.id, "active": account.active} if account else None,
+        # Plain SCIM has no sessions to revoke; a target that has will say so.
+        "sessions_revoked": False,
+        "groups_added": agreement.groups_added,
+        "groups_removed": agreement.groups_removed,
+        "roles_removed": [],
+        "entitlements_before": {"groups": agreement.groups_before, "roles": []},
+        "received_at": iso(cause.received_at),
+        **{name: iso(moment) if moment else None for name, moment in moments.items()},
+        "latency_ms": round((now - cause.received_at).total_seconds() * 1000),
+    }
+    signal_type = f"person.{agreement.change}"
+    return make_signal(signal_type, person=person.key, event=cause.ref, target=result.place, data=data, at=now)
+
+
+def _failed(person: Person, cause: Event, result: Result, now: datetime) -> Signal:
+    attempt = {"detail": result.detail, "received_at": iso(cause.received_at), "failed_at": iso(now)}
+    data = _head(person, cause, result.place, result.reason or "failed") | {"kind": cause.kind.value} | attempt
+    # After a retry the same event may fail again, and that is news.
+    return make_signal(
+        DELIVERY_FAILED,
+        person=person.key,
+        event=cause.ref,
+        target=result.place,
+        data=data,
+        at=now,
+        nonce=iso(now),
+    )
+
+
+def _head(person: Person, cause: Event, target: str, reason: str) -> dict[str, Any]:
+    return {
+        "event": cause.id,
+        "source": cause.source,
+        "target": target,
+        "reason": reason,
+        "person": {"external_id": person.value("external_id"), "user_name": _name(person)},
+    }
+
+
+def _name(person: Person) -> Any:  # noqa: ANN401 - facts are JSON
+    return person.value("user_name") or person.value("email")

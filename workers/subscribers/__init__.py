@@ -1,0 +1,1 @@
+"""Subscribers: formats of signals, and the guard against forged addresses."""

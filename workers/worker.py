@@ -1,0 +1,57 @@
+"""A lane's worker: RQ's SimpleWorker on one queue, in whose process the clients stay warm.
+
+One queue a process: RQ pops a single queue atomically into an intermediate list, while a worker that listens to
+several can lose a job when it is killed (rq#1716). Jobs are JSON, and only ours are run: a job names its function,
+and Redis may be shared.
+"""
+
+from typing import Any
+
+from redis import Redis
+from rq import SimpleWorker
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from lifecycle.errors import Refused
+from workers.jobs import JOBS
+
+# A pop blocks for WORKER_SECONDS - 15; maintenance runs between pops and brings back what a killed worker held.
+WORKER_SECONDS = 20
+MAINTENANCE_SECONDS = 5
+
+
+class OurJob(Job):
+    """A job that can only name a function of ours; callbacks by name are none of ours."""
+
+    @property
+    def func(self) -> Any:  # noqa: ANN401 - RQ's signature
+        """Return the function. Raises Refused for a name that is not ours."""
+        if self.func_name not in JOBS:
+            raise Refused("this job names a function that is not ours", reason="job_unknown")
+        return super().func
+
+    @property
+    def success_callback(self) -> None:
+        """Run none."""
+
+    @property
+    def failure_callback(self) -> None:
+        """Run none."""
+
+    @property
+    def stopped_callback(self) -> None:
+        """Run none."""
+
+
+def make_worker(redis: Redis, lane: str) -> SimpleWorker:
+    """Return the worker of a lane, not yet started."""
+    return SimpleWorker(
+        [lane],
+        connection=redis,
+        serializer=JSONSerializer,
+        job_class=OurJob,
+        worker_ttl=WORKER_SECONDS,
+        maintenance_interval=MAINTENANCE_SECONDS,
+        job_monitoring_interval=MAINTENANCE_SECONDS,
+        log_job_description=False,
+    )
