@@ -1,0 +1,206 @@
+"""The command line: lists take ``--json``; exit 1 when what was asked failed, 2 when the configuration is wrong."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from redis.exceptions import RedisError
+
+from gatepost import calls, show
+from gatepost.demo import run_demo
+from gatepost.private_redis import NotStarted
+from gatepost.processes import Child, Supervisor, python
+from lifecycle import __version__
+from lifecycle.config import CONFIG_VARIABLE, Config, config_path, load
+from lifecycle.errors import GatepostError, Malformed, Misconfigured
+from lifecycle.log import set_up_logs
+from lifecycle.queue import LANES, connect
+from lifecycle.records import PAGE_DEFAULT, Records
+
+EXIT_FAILED, EXIT_MISCONFIGURED = 1, 2
+URL_DEFAULT = "http://127.0.0.1:8080"
+ACTOR = "command"
+
+app = typer.Typer(
+    help="Hears that someone joined, moved or left, and makes every target agree.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+ConfigOption = Annotated[str | None, typer.Option("--config", help="Else $GATEPOST_CONFIG, else ./gatepost.toml.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
+PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on.")]
+UrlOption = Annotated[str, typer.Option("--url", envvar="GATEPOST_URL", help="A running receiver.")]
+LimitOption = Annotated[int, typer.Option(min=1, max=500, help="At most so many.")]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn every error of ours into a sentence and an exit code."""
+    try:
+        yield
+    except Misconfigured as error:
+        print(error.message, file=sys.stderr)
+        raise typer.Exit(EXIT_MISCONFIGURED) from error
+    except (GatepostError, calls.CallFailed, NotStarted) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(EXIT_FAILED) from error
+    except RedisError as error:
+        print(f"Redis does not answer: {error}", file=sys.stderr)
+        raise typer.Exit(EXIT_FAILED) from error
+
+
+def _opened(config: str | None) -> tuple[Config, Records]:
+    found = load(config_path(config))
+    return found, Records(connect(found.redis.url, patient=False))
+
+
+@app.command()
+def demo(
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="End after the story; exit 1 if it did not end as told.")
+    ] = False,
+    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="The receiver's port.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Keep everything in this folder.")] = None,
+) -> None:
+    """Run a whole world on this machine and send a signed joiner-mover-leaver story through it."""
+    with _told():
+        raise typer.Exit(run_demo(once=once, port=port, data=data))
+
+
+@app.command()
+def up(host: HostOption = "127.0.0.1", port: PortOption = 8080, config: ConfigOption = None) -> None:
+    """Run the receiver and every lane's workers on this machine, and restart what dies."""
+    set_up_logs("up", logging.INFO)
+    with _told():
+        path = config_path(config).resolve()
+        found = load(path)
+    environment = {CONFIG_VARIABLE: str(path)}
+    children = [Child("service", python("service", "--host", host, "--port", str(port)))]
+    for lane in LANES:
+        number = getattr(found.workers, lane)
+        children += [Child(f"{lane}-{place}", python("workers", "--lane", lane)) for place in range(number)]
+    raise typer.Exit(Supervisor(children, environment).run())
+
+
+@app.command()
+def serve(host: HostOption = "127.0.0.1", port: PortOption = 8080, config: ConfigOption = None) -> None:
+    """Run one receiver."""
+    _become(python("service", "--host", host, "--port", str(port)), config)
+
+
+@app.command()
+def work(lane: Annotated[str, typer.Option(help=f"One of: {', '.join(LANES)}.")], config: ConfigOption = None) -> None:
+    """Run one worker process of one lane."""
+    _become(python("workers", "--lane", lane), config)
+
+
+def _become(command: list[str], config: str | None) -> None:
+    """Replace this process, so that signals and exit codes are the program's own."""
+    path = str(config_path(config).resolve())
+    os.execve(command[0], command, {**os.environ, CONFIG_VARIABLE: path})  # noqa: S606 - a command of ours
+
+
+@app.command()
+def send(
+    source: Annotated[str, typer.Argument(help="A source of the configuration.")],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The body to sign and send.")],
+    to: Annotated[str, typer.Option("--to", help="A receiver, or a whole address with a path.")] = URL_DEFAULT,
+    config: ConfigOption = None,
+) -> None:
+    """Sign a sample notice as that source would and send it."""
+    with _told():
+        answer = calls.send(to, calls.signed(config_path(config), source, file))
+    print(f"{answer.status} {answer.body.decode('utf-8', 'replace')}".strip())
+    if not 200 <= answer.status < 300:  # noqa: PLR2004 - any success
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def events(
+    *,
+    state: Annotated[str | None, typer.Option(help="Only events in this state.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only events of this source.")] = None,
+    person: Annotated[str | None, typer.Option(help="Only events of this person.")] = None,
+    limit: LimitOption = PAGE_DEFAULT,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """List events, newest first."""
+    with _told():
+        page = _opened(config)[1].events(state=state, source=source, person=person, limit=limit)
+    show.as_json({"items": page.items, "next": page.next}) if json else show.events(page.items)
+
+
+@app.command()
+def why(event: str, *, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Explain one event step by step: each request's method, path and answer."""
+    with _told():
+        found, records = _opened(config)
+        explained = records.event(event, list(found.sources))
+    show.as_json(explained) if json else show.why(explained)
+
+
+@app.command()
+def person(key: str, *, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show one person by external id, user name or e-mail address: what is known, accounts, last events."""
+    with _told():
+        found = _opened(config)[1].person(key)
+    show.as_json(found) if json else show.person(found)
+
+
+@app.command()
+def failed(*, limit: LimitOption = PAGE_DEFAULT, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List what waits for a person: notices set aside, events failed or held, signals never taken."""
+    with _told():
+        page = _opened(config)[1].failures(limit=limit)
+    show.as_json({"items": page.items, "next": page.next}) if json else show.failures(page.items)
+
+
+@app.command()
+def retry(ids: list[str], url: UrlOption = URL_DEFAULT, config: ConfigOption = None) -> None:
+    """Try again what failed, by the ids that `gatepost failed` shows; an event's own id will do."""
+    wrong = False
+    for failure_id in ids:
+        try:
+            with _told():
+                print(f"{failure_id}: {_retried(failure_id, url, config)}")
+        except typer.Exit:
+            wrong = True
+    if wrong:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _retried(failure_id: str, url: str, config: str | None) -> str:
+    found, records = _opened(config)
+    what = failure_id.partition(":")[0]
+    if what == "notice":
+        return _notice_retried(found, url, failure_id)
+    if what not in {"event", "signal"}:
+        failure_id = f"event:{records.ref(failure_id, list(found.sources))}"
+    records.retry(failure_id, actor=ACTOR)
+    return "offered again"
+
+
+def _notice_retried(found: Config, url: str, failure_id: str) -> str:
+    if not found.service.admin_tokens:
+        raise Malformed("a notice is read again by the receiver, which needs service.admin_tokens", reason="no_token")
+    answer = calls.retry_by_receiver(url, found.service.admin_tokens[0].value, failure_id)
+    body: dict[str, Any] = answer.json()
+    if answer.status != 202:  # noqa: PLR2004 - accepted
+        raise Malformed(str(body.get("detail", answer.status)), reason="retry_refused")
+    return "read again"
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)

@@ -1,0 +1,132 @@
+"""How things look on a terminal; with ``--json`` nothing but JSON."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+COLORS = {
+    "applied": "green",
+    "unchanged": "green",
+    "delivered": "green",
+    "superseded": "cyan",
+    "ignored": "cyan",
+    "scheduled": "cyan",
+    "kept": "yellow",
+    "waiting": "yellow",
+    "postponed": "yellow",
+    "held": "red",
+    "failed": "red",
+}
+
+WIDTH_OF_A_PIPE = 140
+
+console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:
+    console.width = WIDTH_OF_A_PIPE
+
+
+def as_json(value: object) -> None:
+    """Print a value as JSON."""
+    print(json.dumps(value, indent=2))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str, title: str | None = None) -> None:
+    """Print rows under columns, or a sentence when there is none. What came from outside is never read as markup."""
+    if not rows:
+        console.print(empty)
+        return
+    drawn = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        drawn.add_row(*(_cell(cell) for cell in row))
+    console.print(drawn)
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value).replace("[", r"\[")
+    return f"[{COLORS[text]}]{text}[/]" if text in COLORS else text
+
+
+def moment(text: str | None) -> str:
+    """Show a moment to the second."""
+    return (text or "")[:19].replace("T", " ")
+
+
+def events(items: Sequence[dict[str, Any]]) -> None:
+    """Print a list of events."""
+    columns = ("received", "source", "event", "kind", "person", "state", "requests", "reason")
+    table(columns, [_event_row(item) for item in items], empty="No events.")
+
+
+def _event_row(item: dict[str, Any]) -> tuple[object, ...]:
+    requests = sum(delivery["requests"] for delivery in item["deliveries"])
+    received = moment(item["received_at"])
+    return (
+        received,
+        item["source"],
+        item["id"],
+        item["kind"],
+        item["person"],
+        item["state"],
+        requests,
+        item["reason"],
+    )
+
+
+def why(event: dict[str, Any]) -> None:
+    """Print one event step by step."""
+    console.print(f"{event['source']}:{event['id']}  {event['kind']} of {event['person']}", markup=False)
+    for name in ("occurred_at", "effective_at", "received_at", "settled_at", "state", "reason", "detail"):
+        if event[name]:
+            console.print(f"  {name:13} {event[name]}", markup=False)
+    rows = [(step["at"][11:23], step["step"], _detail(step)) for step in event["timeline"]]
+    table(("at", "step", "what"), rows, empty="", title="\nTimeline (UTC)")
+
+
+def _detail(step: dict[str, Any]) -> str:
+    detail = dict(step["detail"])
+    if step["step"] == "request":
+        status = detail["status"] or "no answer"
+        return f"{detail['target']}: {detail['method']} {detail['path']} -> {status} ({detail['milliseconds']} ms)"
+    return ", ".join(f"{name}={value}" for name, value in detail.items())
+
+
+def person(found: dict[str, Any]) -> None:
+    """Print one person: what is known, the accounts, the last events."""
+    console.print(f"{found['key']}  {found['status']} since {moment(found['status_at']) or 'never'}", markup=False)
+    facts = [(name, fact["value"], moment(fact["at"]), fact["source"]) for name, fact in found["attributes"].items()]
+    table(("attribute", "value", "since", "source"), facts, empty="Nothing is known.", title="\nKnown")
+    accounts = [
+        (
+            target,
+            account["id"],
+            {True: "active", False: "inactive"}.get(account["active"], "unknown"),
+            *_groups(account),
+        )
+        for target, account in found["accounts"].items()
+    ]
+    table(("target", "account", "shows", "groups"), accounts, empty="\nNo accounts.", title="\nAccounts")
+    console.print()
+    events(found["events"])
+
+
+def _groups(account: dict[str, Any]) -> tuple[str]:
+    return (", ".join(sorted(account["groups"])),)
+
+
+def failures(items: Sequence[dict[str, Any]]) -> None:
+    """Print what waits for a person, with the id that ``gatepost retry`` takes."""
+    rows = [
+        (
+            moment(item["failed_at"]),
+            item["id"],
+            item.get("kind"),
+            item["state"],
+            item["reason"],
+            item["detail"],
+        )
+        for item in items
+    ]
+    table(("since", "id", "kind", "state", "reason", "detail"), rows, empty="Nothing waits for a person.")

@@ -1,0 +1,246 @@
+"""The demo's story: who joins, moves, leaves and comes back, what must come of each, and the table that shows it."""
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from gatepost import calls, show
+
+if TYPE_CHECKING:
+    from gatepost.demo import Stage
+
+ADA, BO, CY = "E1001", "E1042", "00u1cy"
+LEAVER = "evt-left"
+SETTLE_SECONDS_MAX = 20.0
+POLL_SECONDS = 0.02
+OPEN = {"kept", "scheduled", "postponed"}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One notice, and what must come of it: the receiver's answer, and the state of the event."""
+
+    title: str
+    source: str
+    event: str
+    body: dict[str, Any]
+    answer: int
+    state: str | None
+    forged: bool = False
+
+
+def scenes(start: datetime) -> list[Scene]:
+    """Return the story; every event has its time, so it can be told in any order."""
+    support = {
+        "external_id": BO,
+        "email": "bo.ray@acme.example",
+        "display_name": "Bo Ray",
+        "department": "Support",
+    }
+    ada = {
+        "external_id": ADA,
+        "email": "ada.lee@acme.example",
+        "display_name": "Ada Lee",
+        "department": "Sales",
+    }
+    moved = _hris("person.moved", "evt-moved", start + _seconds(30), _bo(department="Sales", title="Account Manager"))
+    return [
+        Scene("Ada joins", "hris", "evt-ada", _hris("person.joined", "evt-ada", start, ada), 202, "applied"),
+        Scene("Bo joins", "hris", "evt-bo", _hris("person.joined", "evt-bo", start, support), 202, "applied"),
+        Scene("Cy joins, says Okta", "okta", "okta-cy", _okta("okta-cy", start), 204, "applied"),
+        Scene("Bo moves to Sales", "hris", "evt-moved", moved, 202, "applied"),
+        Scene("... told twice", "hris", "evt-moved", moved, 202, "applied"),
+        Scene(
+            "Bo's older title arrives late",
+            "hris",
+            "evt-late",
+            _hris("person.moved", "evt-late", start + _seconds(20), _bo(title="Agent")),
+            202,
+            "superseded",
+        ),
+        Scene(
+            "a forged leaver",
+            "hris",
+            "evt-forged",
+            _hris("person.left", "evt-forged", start + _seconds(40), _bo()),
+            401,
+            None,
+            forged=True,
+        ),
+        Scene(
+            "Bo leaves",
+            "hris",
+            LEAVER,
+            _hris("person.left", LEAVER, start + _seconds(60), _bo()),
+            202,
+            "applied",
+        ),
+        Scene(
+            "Bo is hired again",
+            "hris",
+            "evt-again",
+            _hris("person.joined", "evt-again", start + _seconds(90), support),
+            202,
+            "applied",
+        ),
+    ]
+
+
+def _seconds(number: int) -> timedelta:
+    return timedelta(seconds=number)
+
+
+def _bo(**changed: str) -> dict[str, str]:
+    return {"external_id": BO, **changed}
+
+
+def _hris(kind: str, event: str, at: datetime, person: dict[str, str]) -> dict[str, Any]:
+    return {"type": kind, "timestamp": at.isoformat(), "data": {"id": event, "person": person}}
+
+
+def _okta(event: str, at: datetime) -> dict[str, Any]:
+    user = {"id": CY, "type": "User", "alternateId": "cy.orr@acme.example", "displayName": "Cy Orr"}
+    entry = {
+        "uuid": event,
+        "published": at.isoformat(),
+        "eventType": "user.lifecycle.create",
+        "outcome": {"result": "SUCCESS"},
+        "target": [user],
+    }
+    return {"eventType": "com.okta.event_hook", "data": {"events": [entry]}}
+
+
+def group(name: str) -> bytes:
+    """Return the body that creates a group on the target."""
+    return json.dumps({"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": name}).encode()
+
+
+def play(stage: "Stage") -> bool:
+    """Tell the story scene by scene, show the table, and say whether it ended as told."""
+    faults: list[str] = []
+    rows = []
+    for scene in scenes(datetime.now(UTC) - timedelta(minutes=5)):
+        answer = _send(stage, scene)
+        event = _settled(stage, scene) if scene.state else None
+        rows.append(_row(scene, answer, event))
+        faults += _faults(scene, answer, event)
+        if scene.event == LEAVER and _account(stage, BO).get("active") is not False:
+            faults.append("after Bo left, the target still shows the account as active")
+    faults += _end(stage)
+    columns = ("what happened", "source", "event", "answer", "state", "requests", "settled in")
+    show.table(columns, rows, empty="", title="The story")
+    _show_end(stage, faults)
+    return not faults
+
+
+def _send(stage: "Stage", scene: Scene) -> calls.Answered:
+    file = stage.folder / f"{scene.event}.json"
+    file.write_text(json.dumps(scene.body))
+    notice = calls.signed(stage.config, scene.source, file)
+    if scene.forged:
+        # The signature of another body: what an attacker has who saw one go by.
+        notice = notice._replace(body=notice.body.replace(BO.encode(), ADA.encode()))
+    return calls.send(stage.receiver, notice)
+
+
+def _settled(stage: "Stage", scene: Scene) -> dict[str, Any]:
+    deadline = time.monotonic() + SETTLE_SECONDS_MAX
+    while True:
+        found = stage.records.event(scene.event, [scene.source])
+        if found["state"] not in OPEN or time.monotonic() > deadline:
+            return found
+        time.sleep(POLL_SECONDS)
+
+
+def _row(scene: Scene, answer: calls.Answered, event: dict[str, Any] | None) -> tuple[object, ...]:
+    if event is None:
+        return scene.title, scene.source, scene.event, f"{answer.status} refused", "", 0, ""
+    repeated = answer.status == 202 and answer.json()["duplicates"] == 1  # noqa: PLR2004 - accepted
+    if repeated:
+        return scene.title, scene.source, scene.event, f"{answer.status} duplicate", event["state"], 0, ""
+    requests = sum(delivery["requests"] for delivery in event["deliveries"])
+    took = _moment(event["settled_at"]) - _moment(event["received_at"])
+    milliseconds = f"{took.total_seconds() * 1000:.0f} ms"
+    return (
+        scene.title,
+        scene.source,
+        scene.event,
+        f"{answer.status} kept",
+        event["state"],
+        requests,
+        milliseconds,
+    )
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _faults(scene: Scene, answer: calls.Answered, event: dict[str, Any] | None) -> list[str]:
+    faults = []
+    if answer.status != scene.answer:
+        faults.append(f"{scene.title}: answered {answer.status}, not {scene.answer}")
+    if event is not None and event["state"] != scene.state:
+        faults.append(f"{scene.title}: {event['state']}, not {scene.state} ({event['reason']} {event['detail']})")
+    return faults
+
+
+def _account(stage: "Stage", external_id: str) -> dict[str, Any]:
+    query = quote(f'externalId eq "{external_id}"')
+    found = stage.ask_target("GET", f"/Users?filter={query}").get("Resources", [])
+    return found[0] if len(found) == 1 else {"missing": len(found)}
+
+
+def _end(stage: "Stage") -> list[str]:
+    """Compare the target and the security tool with how the story must end."""
+    wanted = {ADA: "Ada Lee", BO: "Bo Ray", CY: "Cy Orr"}
+    shown = {key: _account(stage, key) for key in wanted}
+    faults = [
+        f"{name} should have one active account, and has: {shown[key]}"
+        for key, name in wanted.items()
+        if shown[key].get("active") is not True or shown[key].get("displayName") != name
+    ]
+    if shown[BO].get("title") != "Account Manager":
+        faults.append(f"the late older title won: {shown[BO].get('title')}")
+    faults += _signal_faults(stage)
+    return faults
+
+
+def _signal_faults(stage: "Stage") -> list[str]:
+    expected = ["person.provisioned"] * 3 + ["person.updated", "person.suspended", "person.restored"]
+    deadline = time.monotonic() + SETTLE_SECONDS_MAX
+    while len(received := stage.signals()) < len(expected) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    faults = [f"a signal did not verify: {item['error']}" for item in received if not item["verified"]]
+    types = [item["signal"]["type"] for item in received if item["verified"]]
+    if sorted(types) != sorted(expected):
+        faults.append(f"the security tool was told {types}, not {expected}")
+    return faults
+
+
+def _show_end(stage: "Stage", faults: list[str]) -> None:
+    rows = []
+    for item in stage.signals():
+        if item["verified"]:
+            data = item["signal"]["data"]
+            rows.append(
+                (
+                    item["signal"]["type"],
+                    data["person"]["external_id"],
+                    data["event"],
+                    f"{data['latency_ms']} ms",
+                )
+            )
+    columns = ("told the security tool", "person", "because of", "after")
+    show.table(columns, rows, empty="The security tool was told nothing.", title="\nSignals, each verified")
+    if faults:
+        for fault in faults:
+            show.console.print(f"NOT AS TOLD: {fault}", style="red", markup=False)
+        show.console.print(f"The logs are in {stage.folder} while the demo runs.", markup=False)
+    else:
+        show.console.print(
+            "\nThe story ended as told: one account each, the leaver was locked out, the forgery left nothing."
+        )
