@@ -163,11 +163,14 @@ class People:
         """
         key = settled.person.key
         read = {settlement.kept.event.ref for settlement in settled.settlements}
+        progress = any(settlement.state not in OPEN_STATES for settlement in settled.settlements)
         for _ in range(SETTLE_TRIES_MAX):
             with self._redis.pipeline() as pipe:
                 try:
                     pipe.watch(keys.lease(key), keys.mailbox(key))  # type: ignore[no-untyped-call]
-                    more = self._unread(pipe, key, token, read)
+                    self._check_lease(pipe, key, token)
+                    refs: Any = pipe.lrange(keys.mailbox(key), 0, -1)
+                    more = _unread(refs, read, progress=progress)
                     pipe.multi()
                     self._write(pipe, settled)
                     if not more:
@@ -178,12 +181,10 @@ class People:
                 return more
         raise LeaseLost("the mailbox never stood still", reason="lease_lost")
 
-    def _unread(self, pipe: Pipeline, key: str, token: str, read: set[str]) -> bool:
+    def _check_lease(self, pipe: Pipeline, key: str, token: str) -> None:
         holder: Any = pipe.get(keys.lease(key))
         if holder is None or holder.decode() != token:
             raise LeaseLost("another job works on this person", reason="lease_lost")
-        refs: Any = pipe.lrange(keys.mailbox(key), 0, -1)
-        return any(ref.decode() not in read for ref in refs)
 
     def _write(self, pipe: Pipeline, settled: Settled) -> None:
         person = settled.person
@@ -213,6 +214,12 @@ class People:
             pipe.hset(keys.delivery(signal.id, subscriber), mapping={"state": "waiting", "attempts": 0})
             pipe.expire(keys.delivery(signal.id, subscriber), keys.RETENTION_SECONDS)
             offer(pipe, self._queues[SIGNALS], DELIVER, signal.id, subscriber)
+
+
+def _unread(refs: Sequence[bytes], read: set[str], *, progress: bool) -> bool:
+    """Tell whether another read would bring something new; what lies beyond one read waits until some is settled."""
+    fresh = any(ref.decode() not in read for ref in refs[:MAILBOX_READ_MAX])
+    return fresh or (progress and len(refs) > MAILBOX_READ_MAX)
 
 
 def _kept(doc: bytes, state: bytes, deliveries: bytes | None) -> Kept:

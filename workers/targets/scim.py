@@ -57,7 +57,8 @@ def agree(task: Task) -> Agreement:
     if created or operations:
         agreement.applied_at = datetime.now(UTC)
     if task.wanted.active is False:
-        _confirm(task, str(found["id"]))
+        if operations:
+            _confirm(task, str(found["id"]))
         agreement.confirmed_at = datetime.now(UTC)
     memberships = _keep_groups(task, str(found["id"]), before, agreement)
     _conclude(task, found, memberships, agreement)
