@@ -10,6 +10,7 @@ import secrets
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from base64 import b64encode
@@ -215,25 +216,23 @@ def _free_port() -> int:
 
 
 def _hint(stage: Stage, *, once: bool) -> None:
+    command = sys.argv[0] if Path(sys.argv[0]).name == "gatepost" else "gatepost"
     if once:
-        show.console.print(
-            "\nTo look around in it yourself: `gatepost demo` keeps it running. Then, in another terminal:"
-        )
-        prefix = ""
+        show.console.print(f"\n`{command} demo` keeps it running, to look around in. Then, in another terminal:")
     else:
         show.console.print("\nIt keeps running; Ctrl-C ends it. In another terminal:")
         show.console.print(f"  export {CONFIG_VARIABLE}={stage.config}", markup=False)
-        prefix = f'curl -H "Authorization: Bearer $(cat {stage.folder}/admin.token)" {stage.receiver}'
-    for line in (
-        "gatepost events                 every event and where it stands",
-        f"gatepost why {story.LEAVER}          one event step by step, each request and answer",
-        f"gatepost person {story.BO}           one person: what is known, from whom, since when",
-        "gatepost failed                 what waits for a person",
+    for arguments, what in (
+        ("events", "every event and where it stands"),
+        (f"why {story.LEAVER}", "one event step by step, each request and answer"),
+        (f"person {story.BO}", "one person: what is known, from whom, since when"),
+        ("failed", "what waits for a person"),
     ):
-        show.console.print(f"  {line}", markup=False)
-    if prefix:
+        show.console.print(f"  {f'{command} {arguments}':34} {what}", markup=False)
+    if not once:
         for path in ("/v1/events", "/v1/signals", "/metrics"):
-            show.console.print(f"  {prefix}{path}", markup=False)
+            token = f'-H "Authorization: Bearer $(cat {stage.folder}/admin.token)"' if path.startswith("/v1") else ""
+            show.console.print(f"  curl {token} {stage.receiver}{path}".replace("curl  ", "curl "), markup=False)
 
 
 def _wait_for_ctrl_c() -> None:

@@ -58,7 +58,7 @@ class Profile(BaseModel):
     """What a source says of a person. A field that is not set was not mentioned; an explicit null clears."""
 
     # HR systems send employee numbers as JSON numbers; a field of tomorrow must not stop a leaver of today.
-    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True, hide_input_in_errors=True)
 
     external_id: Identifier = None
     user_name: Identifier = None
@@ -102,7 +102,7 @@ PERSON_FIELDS = tuple(Profile.model_fields)
 class Event(BaseModel):
     """One thing that happened to one subject; immutable from the moment it is kept."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     id: str
     """The source's own id, so that a repeat is seen as one."""

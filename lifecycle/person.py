@@ -20,7 +20,7 @@ class Status(StrEnum):
 class Fact(BaseModel):
     """A value with the source's time and the event (``source:id``) that told it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     value: Any
     at: AwareDatetime
@@ -30,7 +30,7 @@ class Fact(BaseModel):
 class Account(BaseModel):
     """The person's record on one target, as last settled."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     id: str
     user_name: str | None = None
@@ -45,7 +45,7 @@ class Account(BaseModel):
 class Person(BaseModel):
     """One human over all sources; a new value is made for each change."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     key: str
     status: Fact | None = None

@@ -48,7 +48,7 @@ greet = no_greeting
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True, hide_input_in_errors=True)
 
 
 class _Data(_Part):
