@@ -1,0 +1,286 @@
+"""The person store: the lease, and ``settle``, which is all or nothing."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from lifecycle.event import Kind, State
+from lifecycle.people import MAILBOX_READ_MAX, Delivery, LeaseLost, People, Settled, Settlement, Step
+from lifecycle.queue import LEAVERS, PEOPLE, lanes
+from tests.seed import NOW, event, person, put, settle, signal
+
+
+@pytest.fixture
+def people(redis: Redis) -> People:
+    """Give the person store."""
+    return People(redis, lanes(redis))
+
+
+def dump(redis: Redis) -> dict[bytes | str, bytes | None]:
+    """Return everything that Redis holds, to compare."""
+    return {key: redis.dump(key) for key in redis.keys("*")}
+
+
+def settled(people: People, key: str = "E1042", state: State = State.APPLIED, **more: Any) -> Settled:  # noqa: ANN401
+    """Return a settlement of all that waits for a person."""
+    step = Step(NOW, "apply", {})
+    return Settled(
+        person(key),
+        [Settlement(kept, state, {"crm": Delivery(state)}, (step,)) for kept in people.mailbox(key)],
+        **more,
+    )
+
+
+def test_person_is_worked_on_by_one(people: People, redis: Redis) -> None:
+    """A second job does not get the lease while the first has it; another person is free."""
+    token = people.take("E1")
+
+    assert token
+    assert people.take("E1") is None
+    assert people.take("E2")
+    assert 0 < redis.pttl("gatepost:lease:E1") <= 15_000
+    assert people.lease_ends_at("E1") > datetime.now(UTC)
+
+
+def test_lease_is_given_back_by_its_holder_alone(people: People) -> None:
+    """Freeing with another token changes nothing."""
+    token = people.take("E1")
+    assert token
+
+    people.free("E1", "another")
+    taken = people.take("E1")
+    people.free("E1", token)
+
+    assert taken is None
+    assert people.take("E1")
+
+
+def test_lease_is_kept_while_something_waits(people: People, redis: Redis) -> None:
+    """A job that would stop if nothing waits is told to go on when something does."""
+    token = people.take("E1042")
+    assert token
+    put(redis, event())
+
+    assert not people.free("E1042", token, only_if_empty=True)
+    assert people.take("E1042") is None
+    assert people.free("E1042", token)
+    assert people.take("E1042")
+
+
+def test_lease_is_renewed_and_taken_again_when_nobody_has_it(people: People, redis: Redis) -> None:
+    """A slow job prolongs its lease, and gets it back after it ran out unseen."""
+    token = people.take("E1")
+    assert token
+    redis.pexpire("gatepost:lease:E1", 10)
+    people.renew("E1", token)
+    prolonged: Any = redis.pttl("gatepost:lease:E1")
+    redis.delete("gatepost:lease:E1")
+    people.renew("E1", token)
+
+    assert prolonged > 10_000
+    assert redis.get("gatepost:lease:E1") == token.encode()
+
+
+def test_lost_lease_is_told_before_an_effect(people: People, redis: Redis) -> None:
+    """A job whose person was taken by another must not write any more."""
+    first = people.take("E1")
+    assert first
+    redis.delete("gatepost:lease:E1")
+    second = people.take("E1")
+    assert second
+
+    with pytest.raises(LeaseLost):
+        people.renew("E1", first)
+    assert redis.get("gatepost:lease:E1") == second.encode()
+
+
+def test_settle_makes_everything_true_at_once(people: People, redis: Redis) -> None:
+    """Person, aliases, outcome, timeline, counters, signal and its job are there after one step; the lease is free."""
+    put(redis, event())
+    made = signal()
+
+    more = settle(redis, "E1042", State.APPLIED, signals=[(made, ["siem"])])
+
+    record: Any = redis.hgetall("gatepost:event:hris:evt-1")
+    assert not more
+    assert people.get("E1042") == person()
+    assert {redis.get(f"gatepost:alias:{name}") for name in ("e1042.login", "e1042@acme.example")} == {b"E1042"}
+    assert (record[b"state"], json.loads(record[b"deliveries"])["crm"]["outcome"]) == (b"applied", "applied")
+    assert redis.lrange("gatepost:mailbox:E1042", 0, -1) == []
+    assert redis.zscore("gatepost:events:kept", "hris:evt-1") is None
+    assert redis.zscore("gatepost:events:applied", "hris:evt-1")
+    assert redis.llen("gatepost:trace:hris:evt-1") == 1
+    assert redis.hget(f"gatepost:signal:{made.id}", "body") == made.body.encode()
+    assert redis.hget(f"gatepost:delivery:{made.id}:siem", "state") == b"waiting"
+    assert [job.args for job in lanes(redis)["signals"].get_jobs()] == [[made.id, "siem"]]
+    assert redis.get("gatepost:lease:E1042") is None
+
+
+@pytest.mark.parametrize(
+    ("state", "waits", "fails", "expires"),
+    [
+        (State.APPLIED, False, False, True),
+        (State.UNCHANGED, False, False, True),
+        (State.SUPERSEDED, False, False, True),
+        (State.IGNORED, False, False, True),
+        (State.FAILED, False, True, False),
+        (State.HELD, False, True, False),
+        (State.POSTPONED, True, False, False),
+        (State.SCHEDULED, True, False, False),
+    ],
+)
+def test_each_state_has_its_place(redis: Redis, state: State, waits: bool, fails: bool, expires: bool) -> None:
+    """Open events stay in the mailbox, stuck ones wait for a person and never expire, final ones expire."""
+    put(redis, event())
+
+    settle(redis, "E1042", state)
+
+    assert redis.llen("gatepost:mailbox:E1042") == int(waits)
+    assert (redis.zscore("gatepost:failures", "event:hris:evt-1") is not None) == fails
+    assert (redis.ttl("gatepost:event:hris:evt-1") > 0) == expires
+    assert (redis.ttl("gatepost:trace:hris:evt-1") > 0) == expires
+    assert redis.zscore(f"gatepost:events:{state}", "hris:evt-1")
+
+
+def test_failure_that_is_mended_waits_no_more(people: People, redis: Redis) -> None:
+    """An event that failed and then was applied is no failure any more, and its record may expire."""
+    put(redis, event())
+    token = people.take("E1042")
+    assert token
+    failed = settled(people, state=State.FAILED)
+    people.settle(token, failed)
+    token = people.take("E1042")
+    assert token
+    kept = failed.settlements[0].kept.__class__(event(), State.FAILED, {})
+
+    people.settle(token, Settled(person(), [Settlement(kept, State.APPLIED, {}, ())]))
+
+    assert redis.zcard("gatepost:failures") == 0
+    assert redis.zcard("gatepost:events:failed") == 0
+
+
+def test_unread_event_keeps_the_lease(people: People, redis: Redis) -> None:
+    """An event that came after the mailbox was read is not missed: settle says so and the job goes on."""
+    put(redis, event())
+    token = people.take("E1042")
+    assert token
+    result = settled(people)
+    put(redis, event("evt-2", kind=Kind.JOINER))
+
+    assert people.settle(token, result)
+    assert redis.get("gatepost:lease:E1042") == token.encode()
+    assert [kept.event.id for kept in people.mailbox("E1042")] == ["evt-2"]
+
+
+def test_lost_lease_writes_nothing(people: People, redis: Redis) -> None:
+    """A job that lost its person changes not one key, its signals and later looks included."""
+    put(redis, event())
+    token = people.take("E1042")
+    assert token
+    result = settled(people, signals=[(signal(), ["siem"])], again=[(PEOPLE, NOW + timedelta(hours=1))])
+    redis.delete("gatepost:lease:E1042")
+    before = dump(redis)
+
+    with pytest.raises(LeaseLost):
+        people.settle(token, result)
+    assert dump(redis) == before
+    assert people.take("E1042")
+    with pytest.raises(LeaseLost):
+        people.settle(token, result)
+
+
+def test_later_looks_are_scheduled_with_the_settlement(people: People, redis: Redis) -> None:
+    """A postponed person is looked at again at the moment named, in the lane named."""
+    put(redis, event())
+    at = NOW + timedelta(hours=1)
+
+    settle(redis, "E1042", State.POSTPONED, lanes_again=[(LEAVERS, at)])
+    people.look_again("E2", PEOPLE, at)
+
+    scheduled: Any = redis.zrange("rq:scheduled:leavers", 0, -1, withscores=True)
+    assert [score for _, score in scheduled] == [at.timestamp()]
+    assert redis.zcard("rq:scheduled:people") == 1
+
+
+def test_settled_event_is_not_counted_twice(redis: Redis) -> None:
+    """Counters move with the settlement: one event, one count; a postponed one is not counted yet."""
+    put(redis, event())
+    settle(redis, "E1042", State.POSTPONED)
+    before = redis.hget("gatepost:metrics", '["gatepost_events", "hris", "leaver", "postponed"]')
+    settle(redis, "E1042", State.APPLIED)
+
+    assert before is None
+    assert redis.hget("gatepost:metrics", '["gatepost_events", "hris", "leaver", "applied"]') == b"1"
+
+
+def test_old_places_are_trimmed(redis: Redis) -> None:
+    """Lists by time do not grow without end: what is past its retention leaves them with the next settlement."""
+    old = NOW - timedelta(days=91)
+    put(redis, event("old", at=old), event("open", "E7", at=old), event("new"))
+
+    settle(redis, "E1042", State.APPLIED)
+
+    assert redis.zrange("gatepost:events:applied", 0, -1) == [b"hris:new"]
+    assert redis.zrange("gatepost:person-events:E1042", 0, -1) == [b"hris:new"]
+
+
+def test_timeline_is_bounded(people: People, redis: Redis) -> None:
+    """An event that is postponed for days keeps its last two hundred steps."""
+    put(redis, event())
+    token = people.take("E1042")
+    assert token
+    kept = people.mailbox("E1042")[0]
+    steps = tuple(Step(NOW, "postponed", {"number": number}) for number in range(250))
+
+    people.settle(token, Settled(person(), [Settlement(kept, State.POSTPONED, {}, steps)]))
+
+    lines: Any = redis.lrange("gatepost:trace:hris:evt-1", 0, -1)
+    assert (len(lines), json.loads(lines[-1])["detail"]) == (200, {"number": 249})
+
+
+def test_stranger_is_an_empty_person(people: People) -> None:
+    """Of somebody who was never heard of nothing is known, and no field is missing."""
+    stranger = people.get("E9")
+
+    assert (stranger.key, stranger.status, stranger.facts) == ("E9", None, {})
+    assert stranger.fields()["groups"] == []
+    assert stranger.fields()["custom"] == {}
+    assert stranger.fields()["title"] is None
+
+
+def test_person_knows_what_was_told() -> None:
+    """Custom facts come out as one map; names are the identifiers in lower case."""
+    known = person()
+
+    assert known.fields()["custom"] == {"desk": "4-117"}
+    assert known.knows("custom")
+    assert known.knows("email")
+    assert not known.knows("title")
+    assert known.names() == {"e1042", "e1042.login", "e1042@acme.example"}
+
+
+def test_outcome_is_read_back_as_the_state_that_was_settled(people: People, redis: Redis) -> None:
+    """What was postponed on a target is found open again by the next attempt."""
+    put(redis, event("e1"))
+    token = people.take("E1042")
+    people.settle(str(token), settled(people, state=State.POSTPONED))
+
+    (kept,) = people.mailbox("E1042")
+
+    assert kept.deliveries["crm"].outcome is State.POSTPONED
+
+
+def test_more_events_than_one_read_are_read_once_some_are_settled(people: People, redis: Redis) -> None:
+    """What lies beyond one read is not asked for while all that was read is postponed, and is when some is settled."""
+    put(redis, *(event(f"e{number}") for number in range(MAILBOX_READ_MAX + 1)))
+    token = people.take("E1042")
+
+    waits = people.settle(str(token), settled(people, state=State.POSTPONED))
+    token = people.take("E1042")
+    more = people.settle(str(token), settled(people, state=State.APPLIED))
+
+    assert (waits, more) == (False, True)
+    assert len(people.mailbox("E1042")) == 1

@@ -1,0 +1,299 @@
+"""``openapi.yaml`` is a document of OpenAPI 3.1, names the routes that exist, and tells the truth of their answers."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import pytest
+import schemathesis
+import yaml
+from hypothesis import HealthCheck, given, settings
+from redis import Redis
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from lifecycle.event import PERSON_FIELDS, Kind, State
+from service.sources import standard_webhooks
+from tests.conftest import ADMIN_TOKEN, Serve
+from tests.notices import SECRETS, canonical, load, names, okta, okta_entry, signed
+from tests.redis_server import RedisServer
+from tests.seed import event, put, settle, signal
+
+DOCUMENT = yaml.safe_load((Path(__file__).parents[2] / "openapi" / "openapi.yaml").read_text())
+SCHEMAS = DOCUMENT["components"]["schemas"]
+METHODS = ("get", "post", "put", "patch", "delete", "options")
+OPERATIONS = {
+    operation["operationId"]: (method, path)
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+    if method in METHODS
+}
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+OKTA = {"authorization": SECRETS["okta"]}
+CAN_BE_WRONG = ("receiveNotice", "listEvents", "listFailures", "listSignals")
+"""The operations with a body or a parameter that not every text fits."""
+BOUNDED = settings(
+    max_examples=20, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+
+
+def validator(name: str) -> jsonschema_rs.Draft202012Validator:
+    """Return what checks a value against one schema of the document."""
+    schema = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
+    return jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+
+
+def faults(name: str, value: object) -> list[str]:
+    """List what is wrong with a value."""
+    return [error.message for error in validator(name).iter_errors(value)]
+
+
+def seeded(redis: Redis) -> None:
+    """Keep something of every kind: events, persons, a failure of each type, a signal with an attempt."""
+    put(redis, event(), event("evt-2", "E2"), event("evt-2", "E3", source="okta", kind=Kind.JOINER))
+    made = signal()
+    settle(redis, "E1042", State.APPLIED, signals=[(made, ["siem"])])
+    settle(redis, "E2", State.FAILED, reason="credentials")
+    attempt = {"number": 1, "at": "2026-03-02T09:00:06.000Z", "status": 500}
+    redis.rpush(f"gatepost:attempts:{made.id}:siem", json.dumps(attempt))
+    redis.hset(f"gatepost:delivery:{made.id}:siem", mapping={"state": "failed", "attempts": 10, "reason": "500"})
+    redis.zadd("gatepost:failures", {f"signal:{made.id}:siem": 1.0})
+
+
+def test_document_is_openapi_3_1() -> None:
+    """The document is valid against the specification's own schema, and every schema in it is one."""
+    schemathesis.openapi.from_dict(DOCUMENT).validate()
+
+    assert DOCUMENT["openapi"].startswith("3.1")
+    for name in SCHEMAS:
+        jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema"} | SCHEMAS[name])
+        validator(name)
+
+
+def test_every_reference_leads_somewhere() -> None:
+    """No ``$ref`` is broken and no component is unused."""
+    used = set(_references(DOCUMENT))
+
+    for reference in used:
+        place: Any = DOCUMENT
+        for part in reference.removeprefix("#/").split("/"):
+            place = place[part]
+    defined = {
+        f"#/components/{kind}/{name}"
+        for kind in ("schemas", "responses", "parameters", "pathItems")
+        for name in DOCUMENT["components"][kind]
+    }
+    assert used == defined
+
+
+def _references(value: Any) -> Iterator[str]:  # noqa: ANN401 - YAML
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for each in value.values():
+            yield from _references(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _references(each)
+
+
+def test_paths_are_the_routes(app: Starlette) -> None:
+    """Every route with its methods is in the document, and nothing else is."""
+    routes = {
+        (method.lower(), route.path.replace(":path}", "}"))
+        for route in app.routes
+        if isinstance(route, Route)
+        for method in (route.methods or ())
+        if method != "HEAD"
+    }
+
+    assert routes == set(OPERATIONS.values())
+
+
+def test_words_are_the_codes() -> None:
+    """States, kinds, types and person fields in the document are those of the code."""
+    assert SCHEMAS["State"]["enum"] == list(State)
+    assert SCHEMAS["Kind"]["enum"] == list(Kind)
+    assert SCHEMAS["CanonicalNotice"]["properties"]["type"]["enum"] == list(standard_webhooks.KINDS)
+    assert tuple(SCHEMAS["Profile"]["properties"]) == PERSON_FIELDS
+    assert SCHEMAS["SignalType"]["enum"] == list(DOCUMENT["webhooks"])
+
+
+def test_examples_are_the_fixtures() -> None:
+    """The notices shown are captured ones, so that who copies them sends what is tested."""
+    content = DOCUMENT["paths"]["/hooks/{source}"]["post"]["requestBody"]["content"]["application/json"]
+
+    shown = {name: example["value"] for name, example in content["examples"].items()}
+
+    assert shown == {name: json.loads(load(name).notice.body) for name in shown}
+
+
+@pytest.mark.parametrize("name", [name for name in names() if load(name).expected.get("events")])
+def test_captured_notices_fit_the_document(name: str) -> None:
+    """What a source's reader takes is what the document describes."""
+    schema = {"okta": "OktaEventHook", "standard_webhooks": "CanonicalNotice"}[name.partition("/")[0]]
+    # A moment without a zone is taken, but not what a sender should send.
+    body = json.loads(load(name).notice.body)
+    if name == "standard_webhooks/moments_without_zone":
+        body["timestamp"] += "Z"
+        body["data"]["effective_at"] += "Z"
+
+    assert faults(schema, body) == []
+
+
+@pytest.mark.parametrize("signal_type", list(DOCUMENT["webhooks"]))
+def test_example_of_every_signal_fits_its_schema(signal_type: str) -> None:
+    """What a subscriber copies from the document is what it will get."""
+    reference = DOCUMENT["webhooks"][signal_type]["$ref"].rpartition("/")[2]
+    content = DOCUMENT["components"]["pathItems"][reference]["post"]["requestBody"]["content"]["application/json"]
+
+    example = content["example"] | {"type": signal_type}
+
+    assert faults(content["schema"]["$ref"].rpartition("/")[2], example) == []
+
+
+Question = tuple[str, str, dict[str, Any]]
+HUGE = b" " * 1_000_001
+ADMIN = {"authorization": f"Bearer {ADMIN_TOKEN}"}
+
+
+def of_sources() -> Iterator[Question]:
+    """Ask the hooks for each of their answers."""
+    yield "greetSource", "/hooks/okta", {"headers": {"x-okta-verification-challenge": "c"}}
+    yield "greetSource", "/hooks/okta", {}
+    for operation in ("greetSource", "askSource"):
+        yield operation, "/hooks/nobody", {}
+        yield operation, "/hooks/hris", {}
+        yield operation, "/hooks/hris", {"content": HUGE}
+    for body in (canonical(), canonical(), canonical("person.promoted"), b"what?"):
+        yield "receiveNotice", "/hooks/hris", {"content": body, "headers": signed(body)}
+    yield "receiveNotice", "/hooks/okta", {"content": okta(okta_entry()), "headers": OKTA}
+    yield "receiveNotice", "/hooks/okta", {"content": b"{}"}
+    yield "receiveNotice", "/hooks/nobody", {"content": b"{}"}
+    yield "receiveNotice", "/hooks/okta", {"content": HUGE, "headers": OKTA}
+
+
+def of_operators(failures: list[str]) -> Iterator[Question]:
+    """Ask the API for each of its answers; ``failures`` are what can be asked again."""
+    found = {
+        "listEvents": "/v1/events",
+        "getEvent": "/v1/events/evt-1",
+        "getPerson": "/v1/people/E1042",
+        "listFailures": "/v1/failures",
+        "listSignals": "/v1/signals",
+        "getSignal": f"/v1/signals/{signal().id}",
+        "retryFailure": "/v1/failures/nonsense/retry",
+    }
+    for operation, url in found.items():
+        yield operation, url, {}
+        yield operation, url, {"headers": {"authorization": "Bearer wrong"}}
+        yield operation, url, {"headers": ADMIN}
+        if operation.startswith("list"):
+            yield operation, url, {"headers": ADMIN, "params": {"limit": "0"}}
+    yield "listEvents", "/v1/events", {"headers": ADMIN, "params": {"limit": "1"}}
+    yield "getEvent", "/v1/events/evt-2", {"headers": ADMIN}
+    yield "getEvent", "/v1/events/nothing", {"headers": ADMIN}
+    yield "getPerson", "/v1/people/nobody", {"headers": ADMIN}
+    yield "getSignal", "/v1/signals/nothing", {"headers": ADMIN}
+    for failure in ("event:nothing", *failures):
+        yield "retryFailure", f"/v1/failures/{failure}/retry", {"headers": ADMIN}
+
+
+def of_operations() -> Iterator[Question]:
+    """Ask what needs nothing."""
+    for operation in ("live", "ready", "metrics", "openapi"):
+        yield operation, OPERATIONS[operation][1], {}
+
+
+def of_what_needs_redis() -> Iterator[Question]:
+    """Ask everything that cannot be answered without Redis."""
+    for operation, (_, path) in OPERATIONS.items():
+        if path.startswith("/v1/") or operation in {"ready", "metrics"}:
+            yield operation, path.format(id="event:hris:x", key="x"), {"headers": ADMIN}
+    yield "receiveNotice", "/hooks/hris", {"content": canonical(), "headers": signed(canonical())}
+
+
+async def test_every_documented_answer_exists(
+    client: httpx.AsyncClient, redis: Redis, redis_server: RedisServer
+) -> None:
+    """Each status of each operation can be had, and has the content, headers and schema that the document promises."""
+    seeded(redis)
+    document = schemathesis.openapi.from_dict(DOCUMENT)
+    seen: set[tuple[str, str]] = set()
+
+    async def ask(questions: Iterable[Question]) -> None:
+        for operation, url, options in questions:
+            answer = await client.request(OPERATIONS[operation][0], url, **options)
+            document.find_operation_by_id(operation).validate_response(answer)
+            seen.add((operation, str(answer.status_code)))
+
+    await ask(of_sources())
+    failures = (await client.get("/v1/failures", headers=ADMIN)).json()["items"]
+    await ask(of_operators([failure["id"] for failure in failures]))
+    await ask(of_operations())
+    redis_server.kill()
+    await ask(of_what_needs_redis())
+
+    documented = {
+        (operation, status)
+        for operation, (method, path) in OPERATIONS.items()
+        for status in DOCUMENT["paths"][path][method]["responses"]
+    }
+    assert {failure["type"] for failure in failures} == {"event", "notice", "signal"}
+    assert seen == documented
+
+
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
+def test_running_receiver_answers_as_documented(serve: Serve, redis: Redis, mode: schemathesis.GenerationMode) -> None:
+    """Schemathesis asks over the network, with right values and wrong ones: no fault, no undocumented answer."""
+    seeded(redis)
+    served = serve()
+    document = schemathesis.openapi.from_dict(DOCUMENT)
+
+    for operation_id in OPERATIONS if mode is schemathesis.GenerationMode.POSITIVE else CAN_BE_WRONG:
+        operation = document.find_operation_by_id(operation_id)
+
+        @BOUNDED
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def ask(case: schemathesis.Case[Any]) -> None:
+            case.call_and_validate(base_url=served.url, headers=ADMIN, checks=CHECKS, timeout=30)
+
+        ask()
+
+
+def test_believed_senders_notices_are_always_a_success(serve: Serve, redis: Redis) -> None:
+    """Whatever body schemathesis makes of the document, signed by its source, is taken with a documented 2xx."""
+    served = serve()
+    operation = schemathesis.openapi.from_dict(DOCUMENT).find_operation_by_id("receiveNotice")
+    statuses = set()
+
+    with httpx.Client(base_url=served.url, timeout=30) as client:
+
+        @BOUNDED
+        @given(case=operation.as_strategy())
+        def ask(case: schemathesis.Case[Any]) -> None:
+            body = json.dumps(case.body).encode()
+            for source, headers in (("hris", signed(body)), ("okta", OKTA)):
+                answer = client.post(f"/hooks/{source}", content=body, headers=headers)
+                operation.validate_response(answer)
+                statuses.add(answer.status_code)
+
+        ask()
+
+    assert statuses == {202, 204}

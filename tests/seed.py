@@ -1,0 +1,107 @@
+"""Seeds: what the receiver and the workers would have written, by their own steps, for reads to find."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from redis import Redis
+
+from lifecycle.event import Event, Kind, Profile, State
+from lifecycle.people import Delivery, People, Settled, Settlement, Step
+from lifecycle.person import Account, Fact, Person, Status
+from lifecycle.queue import PUT, JobWriter, lanes, put_arguments
+from lifecycle.signal import Signal, iso, make_signal
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+"""A moment that is not past what Redis keeps."""
+
+
+def event(
+    event_id: str = "evt-1",
+    person: str = "E1042",
+    *,
+    source: str = "hris",
+    kind: Kind = Kind.LEAVER,
+    at: datetime = NOW,
+) -> Event:
+    """Return an event; what a test does not say is said here."""
+    return Event(
+        id=event_id,
+        source=source,
+        kind=kind,
+        person=person,
+        profile=Profile(external_id=person, email=f"{person}@acme.example", display_name="Bo Ray"),
+        occurred_at=at,
+        received_at=at,
+        vendor_kind=f"person.{kind}",
+    )
+
+
+def put(redis: Redis, *events: Event) -> list[int]:
+    """Keep events as the receiver does; answers 1 for each that is new."""
+    found: list[int] = redis.eval(PUT, 0, *put_arguments(events, JobWriter()))
+    return found
+
+
+def settle(
+    redis: Redis,
+    key: str,
+    state: State,
+    *,
+    signals: Sequence[tuple[Signal, Sequence[str]]] = (),
+    reason: str | None = None,
+    lanes_again: Sequence[tuple[str, datetime]] = (),
+) -> bool:
+    """Settle all of a person's events to one state, as a worker does; tell whether more wait."""
+    people = People(redis, lanes(redis))
+    token = people.take(key)
+    assert token is not None
+    step = Step(NOW + timedelta(seconds=1), "apply", {"target": "crm", "method": "PATCH", "status": 200})
+    settlements = [
+        Settlement(
+            kept, state, {"crm": Delivery(state, requests=2, attempts=1, reason=reason)}, (step,), reason, reason
+        )
+        for kept in people.mailbox(key)
+    ]
+    return people.settle(
+        token,
+        Settled(
+            person(key),
+            settlements,
+            signals=signals,
+            again=lanes_again,
+            requests=[("crm", "PATCH", "200")],
+            revoked=[("crm", 0.4)],
+        ),
+    )
+
+
+def person(key: str = "E1042") -> Person:
+    """Return a person of whom something is known."""
+    told = {"external_id": key, "email": f"{key}@acme.example", "user_name": f"{key}.login", "custom.desk": "4-117"}
+    facts = {name: Fact(value=value, at=NOW, event="hris:evt-1") for name, value in told.items()}
+    account = Account(id="2819c223", user_name=f"{key}.login", active=False, groups={"Support": "g1"}, settled_at=NOW)
+    return Person(
+        key=key, status=Fact(value=Status.LEFT, at=NOW, event="hris:evt-1"), facts=facts, accounts={"crm": account}
+    )
+
+
+def signal(event_id: str = "evt-1", key: str = "E1042") -> Signal:
+    """Return the signal that a suspended account makes."""
+    data = {
+        "event": event_id,
+        "source": "hris",
+        "target": "crm",
+        "reason": "left",
+        "person": {"external_id": key, "user_name": f"{key}.login"},
+        "account": {"id": "2819c223", "active": False},
+        "sessions_revoked": False,
+        "groups_added": [],
+        "groups_removed": ["Support"],
+        "roles_removed": [],
+        "entitlements_before": {"groups": ["Support"], "roles": []},
+        "received_at": iso(NOW),
+        "applied_at": iso(NOW + timedelta(milliseconds=200)),
+        "confirmed_at": iso(NOW + timedelta(milliseconds=400)),
+        "latency_ms": 400,
+    }
+    return make_signal("person.suspended", person=key, event=f"hris:{event_id}", target="crm", data=data, at=NOW)

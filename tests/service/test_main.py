@@ -1,0 +1,74 @@
+"""``python -m service`` as a process."""
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.sources import SOURCES
+from service.sources.base import Notice
+from tests.conftest import ROOT, Serve
+from tests.notices import SECRETS, okta, okta_entry
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end."""
+    command = [sys.executable, "-m", "service", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)  # noqa: S603 - our own
+
+
+@pytest.mark.parametrize(("source", "adapter"), [("okta", "okta"), ("hris", "standard_webhooks")])
+def test_sample_is_signed_as_the_source_would(
+    config_file: Callable[..., Path], tmp_path: Path, source: str, adapter: str
+) -> None:
+    """``--sign`` prints the request with a file's bytes, and the source's own verifier believes it."""
+    body = b'{"any": "bytes \xc3\xa9"}'
+    (tmp_path / "sample").write_bytes(body)
+
+    ran = run("--config", str(config_file()), "--sign", source, str(tmp_path / "sample"))
+
+    request = json.loads(ran.stdout)
+    assert (request["path"], base64.b64decode(request["body"])) == (f"/hooks/{source}", body)
+    notice = Notice("POST", "", request["headers"], body)
+    SOURCES[adapter].verify(notice, [SECRETS[adapter]], datetime.now(UTC))
+
+
+def test_wrong_configuration_ends_the_start_with_its_faults(config_file: Callable[..., Path], tmp_path: Path) -> None:
+    """A fault is exit 2 and one line a fault on standard error: an unknown adapter, a secret that is none, no file."""
+    unknown = run("--config", str(config_file(sources={"a": {"adapter": "workday", "secrets": ["env:HRIS_WHSEC"]}})))
+    weak = {"a": {"adapter": "standard_webhooks", "secrets": ["env:OKTA_HOOK_SECRET"]}}
+    no_secret = run("--config", str(config_file(sources=weak)))
+    no_file = run("--config", str(tmp_path / "nothing.toml"))
+    no_source = run("--config", str(config_file()), "--sign", "workday", __file__)
+
+    assert [each.returncode for each in (unknown, no_secret, no_file, no_source)] == [2, 2, 2, 2]
+    assert "sources.a.adapter: found 'workday'; allowed: okta, standard_webhooks" in unknown.stderr
+    assert "sources.a.secrets: found one that is not a secret of this source" in no_secret.stderr
+    assert SECRETS["okta"] not in no_secret.stderr
+    assert "nothing.toml: cannot be read" in no_file.stderr
+    assert "allowed: hris, okta" in no_source.stderr
+    assert not any("Traceback" in each.stderr for each in (unknown, no_secret, no_file, no_source))
+
+
+def test_process_stops_cleanly_and_logs_no_secret(serve: Serve) -> None:
+    """On SIGTERM the receiver ends by itself; its log is JSON lines without a credential or a body."""
+    served = serve()
+    httpx.post(f"{served.url}/hooks/okta", content=b'{"who": "Bo"}', headers={"authorization": SECRETS["okta"]})
+    httpx.post(f"{served.url}/hooks/okta", content=okta(okta_entry()), headers={"authorization": "wrong-secret"})
+
+    served.process.terminate()
+    served.process.wait(30)
+
+    text = served.log.read_text()
+    assert {json.loads(line)["event"] for line in text.splitlines()} >= {
+        "service.started",
+        "notice.set_aside",
+        "request.refused",
+    }
+    assert not any(word in text for word in (*SECRETS.values(), "wrong-secret", '"who"', "Traceback"))

@@ -1,0 +1,231 @@
+"""What the workers' tests are told with: events and persons in few words, a target to meet, and a referee."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import settings
+from redis import Redis
+from scim2_models import Context, EnterpriseUser, PatchOp, User
+from scim2_models import Group as ScimGroup
+
+from lifecycle import keys
+from lifecycle.config import Config, Policy, Target
+from lifecycle.event import Event, Kind, Profile
+from lifecycle.people import People
+from lifecycle.person import Account, Fact, Person, Status
+from lifecycle.queue import PUT, JobWriter, lanes, put_arguments
+from lifecycle.records import Records
+from lifecycle.secrets import Secret
+from tests.workers.fake_scim import BASE_URL, PATCH_OP, SCHEMA, TOKEN, FakeScim, Quirk, Said, has_null
+from workers.converge import converge
+from workers.http import BaseTransport, Http, mock_transport
+from workers.outcome import Place, World
+from workers.policy import Wanted, decide, mapping_of
+from workers.scim.client import Client, Conversation
+from workers.scim.groups import Groups
+from workers.targets import TARGETS
+from workers.targets.base import Agreement, Task
+
+AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
+"""When a story begins; its moments are counted in minutes from here."""
+
+patiently = settings(deadline=None)
+"""For drawn examples: how fast a machine is, is not what they are about."""
+
+BO: dict[str, Any] = {
+    "external_id": "E1042",
+    "email": "bo.ray@acme.example",
+    "display_name": "Bo Ray",
+    "given_name": "Bo",
+    "family_name": "Ray",
+    "title": "Agent",
+    "department": "Support",
+}
+
+
+def event(
+    kind: Kind,
+    event_id: str = "e1",
+    *,
+    minute: int = 0,
+    person: str = "E1042",
+    effective_at: datetime | None = None,
+    **profile: Any,  # noqa: ANN401 - a profile's fields
+) -> Event:
+    """Make an event that says just this of the person."""
+    return Event(
+        id=event_id,
+        source="hris",
+        kind=kind,
+        person=person,
+        profile=Profile(**profile),
+        occurred_at=AT + timedelta(minutes=minute),
+        effective_at=effective_at,
+        received_at=AT + timedelta(minutes=minute),
+        vendor_kind=f"person.{kind}",
+    )
+
+
+def person(status: str | None = "active", key: str = "E1042", **facts: Any) -> Person:  # noqa: ANN401 - facts are JSON
+    """Make a person of whom just this is known."""
+    known = {name: Fact(value=value, at=AT, event="hris:e1") for name, value in facts.items()}
+    found = Fact(value=Status(status).value, at=AT, event="hris:e1") if status else None
+    return Person(key=key, status=found, facts=known)
+
+
+def policy(*, protected: Iterable[str] = (), scope: str | None = None, **groups: str) -> Policy:
+    """Make a policy; ``policy(Agents="person.department == 'Support'")`` grants a group."""
+    grants = [{"when": when, "groups": [name.replace("_", " ")]} for name, when in groups.items()]
+    return Policy.model_validate({"protected": list(protected), "scope": scope, "grants": grants})
+
+
+def target(**changed: Any) -> Target:  # noqa: ANN401 - a section of the configuration
+    """Make a target's section; a bearer that the fake server takes unless said otherwise."""
+    default = {"adapter": "scim", "base_url": BASE_URL, "token": Secret("env:CRM_SCIM_TOKEN", TOKEN)}
+    return Target.model_validate(default | changed)
+
+
+def place(redis: Redis, transport: BaseTransport, *, adapter: str = "scim", name: str = "crm") -> Place:
+    """Make a target with everything that it takes to speak to it."""
+    section = target(adapter=adapter)
+    client = Client(section, Http(transport=transport))
+    found = TARGETS[adapter]
+    return Place(name, found, mapping_of(section, found.ATTRIBUTES), client, Groups(redis, name, client))
+
+
+@dataclass
+class Meeting:
+    """One target module that meets one server: what is asked of it, and what it remembers between attempts."""
+
+    redis: Redis
+    adapter: str = "scim"
+    quirks: Iterable[Quirk] = ()
+    policy: Policy = field(default_factory=Policy)
+    account: Account | None = None
+
+    def __post_init__(self) -> None:
+        """Start the server and make the client."""
+        self.fake = FakeScim(frozenset(self.quirks))
+        self.place = place(self.redis, mock_transport(self.fake), adapter=self.adapter)
+
+    def task(self, known: Person, *, cautious: bool = False) -> Task:
+        """Return what one attempt needs."""
+        wanted = decide(known, self.policy, self.place.mapping, self.account)
+        assert isinstance(wanted, Wanted), "the policy is tested elsewhere"
+        protected = frozenset(name.lower() for name in self.policy.protected)
+        talk = Conversation(lambda: None)
+        return Task(wanted, self.account, cautious, protected, self.place.client, self.place.groups, talk)
+
+    def agree(self, known: Person, *, cautious: bool = False) -> Agreement:
+        """Make one attempt, and remember the account as a settled attempt does."""
+        agreement = self.place.adapter.agree(self.task(known, cautious=cautious))
+        self.account = agreement.account or self.account
+        return agreement
+
+    def said_since(self, start: int) -> list[str]:
+        """Return the lines of what was asked after the first ``start`` requests."""
+        return self.fake.lines()[start:]
+
+
+def referee(said: Iterable[Said]) -> None:
+    """Hold every body to scim2-models in its strict request contexts, and to what that library forgives."""
+    for each in said:
+        if each.body is None:
+            continue
+        assert not has_null(each.body), each
+        kind = each.path.split("/")[1]
+        if each.method == "POST":
+            _check_create(kind, each.body)
+        else:
+            _check_patch(kind, each.body)
+
+
+def _check_create(kind: str, body: dict[str, Any]) -> None:
+    User[EnterpriseUser].model_validate(body, scim_ctx=Context.RESOURCE_CREATION_REQUEST)
+    assert body["schemas"] == [SCHEMA[kind], *(name for name in body if name.startswith("urn:"))]
+    assert isinstance(body["active"], bool)
+
+
+def _check_patch(kind: str, body: dict[str, Any]) -> None:
+    assert body["schemas"] == [PATCH_OP]
+    assert all(operation["op"] in {"add", "replace", "remove"} for operation in body["Operations"])
+    if kind == "Groups":
+        PatchOp[ScimGroup].model_validate(body, scim_ctx=Context.RESOURCE_PATCH_REQUEST)
+    else:
+        PatchOp[User[EnterpriseUser]].model_validate(body, scim_ctx=Context.RESOURCE_PATCH_REQUEST)
+
+
+def facts(known: Mapping[str, Any]) -> Person:
+    """Read a person from a fixture: ``status`` and fields."""
+    fields = dict(known)
+    return person(fields.pop("status"), **fields)
+
+
+# ---- the whole way of an event
+
+
+@dataclass
+class Stage:
+    """Redis, a configuration and servers: events are heard, a person is worked on, what is kept can be asked for."""
+
+    redis: Redis
+    config: Config
+    transports: Mapping[str, BaseTransport]
+
+    def __post_init__(self) -> None:
+        """Make what lives as long as a worker process."""
+        places = {name: place(self.redis, found, name=name) for name, found in self.transports.items()}
+        self.people = People(self.redis, lanes(self.redis))
+        self.world = World(self.config, self.people, places)
+        self.records = Records(self.redis)
+
+    def hear(self, *events: Event) -> list[int]:
+        """Keep events as the receiver does."""
+        answers: Any = self.redis.eval(PUT, 0, *put_arguments(events, JobWriter()))
+        return list(answers)
+
+    def work(self, key: str = "E1042", lane: str = "people") -> None:
+        """Run one job."""
+        converge(self.world, key, lane)
+
+    def tell(self, *events: Event) -> None:
+        """Hear events and work on the person."""
+        self.hear(*events)
+        self.work(events[0].person)
+
+    def found(self, event_id: str = "e1") -> dict[str, Any]:
+        """Return an event's record with its timeline."""
+        return self.records.event(event_id, ["hris"])
+
+    def state(self, event_id: str = "e1") -> str:
+        """Return where an event stands."""
+        return str(self.found(event_id)["state"])
+
+    def delivery(self, event_id: str = "e1", name: str = "crm") -> dict[str, Any]:
+        """Return what an event came to on one target."""
+        (found,) = [each for each in self.found(event_id)["deliveries"] if each["target"] == name]
+        return dict(found)
+
+    def person(self, key: str = "E1042") -> Person:
+        """Return what is known of a person."""
+        return self.people.get(key)
+
+    def signals(self) -> list[dict[str, Any]]:
+        """Return the bodies of the signals made so far, oldest first."""
+        return [each["body"] for each in reversed(self.records.signals().items)]
+
+    def later(self, lane: str = "people") -> list[datetime]:
+        """Return when a lane's scheduled jobs are due, soonest first."""
+        found: Any = self.redis.zrange(f"rq:scheduled:{lane}", 0, -1, withscores=True)
+        return [datetime.fromtimestamp(score, UTC) for _, score in found]
+
+    def is_free(self, key: str = "E1042") -> bool:
+        """Tell whether nobody works on the person."""
+        return not self.redis.exists(keys.lease(key))
+
+    def mailbox(self, key: str = "E1042") -> list[str]:
+        """Return the refs of a person's unsettled events."""
+        found: Any = self.redis.lrange(keys.mailbox(key), 0, -1)
+        return [ref.decode() for ref in found]

@@ -1,0 +1,159 @@
+"""Signals: what subscribers are told of an attempt."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from lifecycle.config import Subscriber
+from lifecycle.event import Event, Kind, State
+from lifecycle.person import Account, Person
+from lifecycle.secrets import Secret
+from lifecycle.signal import Signal
+from tests.conftest import SUBSCRIBER_SECRET
+from tests.workers.stories import AT, BO, event, person
+from workers.outcome import Result
+from workers.scim.client import Conversation
+from workers.signals import signals_for
+from workers.targets.base import Agreement
+
+NOW = AT + timedelta(milliseconds=412)
+ACCOUNT = Account(id="u-7", user_name="bo.ray@acme.example", active=False)
+LEAVER = event(Kind.LEAVER, "left")
+
+
+def subscriber(*events: str) -> Subscriber:
+    """Make a subscriber of these types of signals; of all when none is named."""
+    section: dict[str, Any] = {
+        "url": "https://siem.example/",
+        "secrets": [Secret("env:SIEM_WHSEC", SUBSCRIBER_SECRET)],
+        "events": list(events) or None,
+    }
+    return Subscriber.model_validate(section)
+
+
+def result(state: State = State.APPLIED, *, place: str = "crm", **agreed: Any) -> Result:  # noqa: ANN401 - an agreement
+    """Make the result of one target."""
+    agreement = Agreement(ACCOUNT, applied_at=NOW, **agreed)
+    reason = "reason" if state is State.FAILED else None
+    return Result(place, state, agreement, Conversation(lambda: None), reason, "why")
+
+
+def made(
+    *results: Result, known: Person | None = None, cause: Event = LEAVER, **subscribers: Subscriber
+) -> list[tuple[Signal, list[str]]]:
+    """Return the signals of an attempt."""
+    return signals_for(subscribers or {"siem": subscriber()}, known or person("left", **BO), cause, results, NOW)
+
+
+def body(signal: Signal) -> dict[str, Any]:
+    """Read a signal as a subscriber does."""
+    return dict(json.loads(signal.body))
+
+
+@pytest.mark.parametrize("change", ["provisioned", "updated", "suspended", "restored"])
+def test_each_change_has_its_signal(change: str) -> None:
+    """What changed on a target is the type of the signal."""
+    ((signal, names),) = made(result(change=change))
+
+    assert (f"person.{change}", ["siem"]) == (signal.type, names)
+    assert body(signal)["type"] == f"person.{change}"
+
+
+def test_suspension_tells_all_that_a_security_tool_asks() -> None:
+    """Who, where, why, what was taken away, what was there before, and how long it took."""
+    agreement = result(
+        change="suspended", groups_removed=["Agents"], groups_before=["Agents", "Choir"], confirmed_at=NOW
+    )
+
+    ((signal, _),) = made(agreement)
+
+    data = body(signal)["data"]
+    assert {
+        "event": "left",
+        "source": "hris",
+        "target": "crm",
+        "reason": "left",
+        "person": {"external_id": "E1042", "user_name": "bo.ray@acme.example"},
+        "account": {"id": "u-7", "active": False},
+        "groups_removed": ["Agents"],
+        "groups_added": [],
+        "entitlements_before": {"groups": ["Agents", "Choir"], "roles": []},
+        "received_at": "2026-03-02T09:00:00.000Z",
+        "applied_at": "2026-03-02T09:00:00.412Z",
+        "confirmed_at": "2026-03-02T09:00:00.412Z",
+        "latency_ms": 412,
+    }.items() <= data.items()
+    assert data["sessions_revoked"] is False
+
+
+def test_suspension_of_who_fell_out_of_scope_says_so() -> None:
+    """The person did not leave; the policy no longer covers them."""
+    ((signal, _),) = made(result(change="suspended"), known=person(**BO), cause=event(Kind.MOVER))
+
+    assert body(signal)["data"]["reason"] == "out_of_scope"
+
+
+@pytest.mark.parametrize("state", [State.UNCHANGED, State.POSTPONED, State.HELD, State.IGNORED])
+def test_nothing_that_changed_is_nothing_to_tell(state: State) -> None:
+    """A subscriber hears of changes and failures only."""
+    assert made(result(state)) == []
+
+
+def test_failure_is_told_with_its_reason() -> None:
+    """``delivery.failed`` names the target, the kind of event and the sentence of the target."""
+    ((signal, _),) = made(result(State.FAILED))
+
+    assert signal.type == "delivery.failed"
+    data = body(signal)["data"]
+    assert (data["target"], data["reason"], data["detail"], data["kind"]) == ("crm", "reason", "why", "leaver")
+
+
+def test_change_that_ended_in_trouble_tells_both() -> None:
+    """The account was made and a group was missing: both are facts."""
+    found = made(result(State.FAILED, change="provisioned"))
+
+    assert [signal.type for signal, _ in found] == ["person.provisioned", "delivery.failed"]
+
+
+def test_every_target_has_its_own_signal() -> None:
+    """Two targets, two facts, two ids."""
+    found = made(result(change="suspended"), result(place="desk", change="suspended"))
+
+    assert [signal.target for signal, _ in found] == ["crm", "desk"]
+    assert len({signal.id for signal, _ in found}) == 2
+
+
+def test_id_comes_from_the_cause() -> None:
+    """The same change of the same event on the same target never makes two signals, whenever it is told."""
+    later = signals_for(
+        {"siem": subscriber()}, person("left", **BO), LEAVER, [result(change="suspended")], datetime.now(UTC)
+    )
+
+    assert made(result(change="suspended"))[0][0].id == later[0][0].id
+    assert made(result(change="updated"))[0][0].id != later[0][0].id
+
+
+def test_failure_that_happens_again_is_news() -> None:
+    """After a retry the same event may fail again, under an id of its own."""
+    again = signals_for({"siem": subscriber()}, person(), LEAVER, [result(State.FAILED)], NOW + timedelta(hours=1))
+
+    assert made(result(State.FAILED))[0][0].id != again[0][0].id
+
+
+@pytest.mark.parametrize(
+    ("events", "wants"),
+    [
+        ([], True),
+        (["person.suspended"], True),
+        (["person.*"], True),
+        (["person.deleted", "delivery.failed"], False),
+        (["delivery.*"], False),
+    ],
+)
+def test_subscriber_gets_what_it_asked_for(events: list[str], wants: bool) -> None:
+    """A signal that nobody wants is still made, and goes to nobody."""
+    ((_, names),) = made(result(change="suspended"), siem=subscriber(*events), other=subscriber("review.completed"))
+
+    assert names == (["siem"] if wants else [])
