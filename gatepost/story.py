@@ -162,8 +162,9 @@ def _row(scene: Scene, answer: calls.Answered, event: dict[str, Any] | None) -> 
     if repeated:
         return scene.title, scene.source, scene.event, f"{answer.status} duplicate", event["state"], 0, ""
     requests = sum(delivery["requests"] for delivery in event["deliveries"])
-    took = _moment(event["settled_at"]) - _moment(event["received_at"])
-    milliseconds = f"{took.total_seconds() * 1000:.0f} ms"
+    # An event that never settled shows as such, and is a fault of the story's.
+    took = _moment(event["settled_at"]) - _moment(event["received_at"]) if event["settled_at"] else None
+    milliseconds = f"{took.total_seconds() * 1000:.0f} ms" if took else ""
     return (
         scene.title,
         scene.source,

@@ -5,6 +5,7 @@ belongs. Names of adapters are checked by the registries that hold them, in ``se
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -34,6 +35,8 @@ CONFIG_DEFAULT = "gatepost.toml"
 CONFIG_BYTES_MAX = 1_000_000
 FOUND_CHARS_MAX = 80
 
+_CREDENTIALS = re.compile(r"//[^/]*@")
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
@@ -48,6 +51,7 @@ def _compiled(found: object) -> Expression:
 
 def _url(schemes: tuple[str, ...], found: str) -> str:
     parts = urlsplit(found)
+    _ = parts.port  # raises ValueError for a number that is no port
     if parts.scheme not in schemes or not (parts.netloc or parts.scheme == "unix"):
         msg = f"a URL that starts with {' or '.join(f'{scheme}://' for scheme in schemes)}"
         raise ValueError(msg)
@@ -194,12 +198,14 @@ def load(path: Path) -> Config:
     """Read and check the file. Raises Misconfigured with one line a fault."""
     try:
         with path.open("rb") as file:
-            text = file.read(CONFIG_BYTES_MAX).decode()
-        raw = tomllib.loads(text)
+            found = file.read(CONFIG_BYTES_MAX + 1)
+        raw = tomllib.loads(found[:CONFIG_BYTES_MAX].decode())
     except OSError as error:
         raise Misconfigured([f"{path}: cannot be read ({error.strerror}); name a file by --config"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Misconfigured([f"{path}: not TOML: {error}"]) from error
+    if len(found) > CONFIG_BYTES_MAX:
+        raise Misconfigured([f"{path}: larger than {CONFIG_BYTES_MAX} bytes"])
     return parse(raw, path.resolve().parent)
 
 
@@ -233,12 +239,14 @@ def _found(fault: Any, where: list[Any]) -> str:  # noqa: ANN401 - pydantic's Er
     value = fault["input"]
     if fault["type"] == "missing":
         return "nothing"
+    if fault["type"] == "extra_forbidden":
+        return f"a {type(value).__name__}"  # a misspelt "secrets" may hold a literal one
     if {"secrets", "token", "client_id", "client_secret", "admin_tokens"} & set(where):
         is_reference = isinstance(value, str) and value.startswith(("env:", "file:"))
         return repr(value) if is_reference else "a literal" if isinstance(value, str) else f"a {type(value).__name__}"
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"
-    return repr(value)[:FOUND_CHARS_MAX]
+    return _CREDENTIALS.sub("//...@", repr(value))[:FOUND_CHARS_MAX]
 
 
 def _allowed(fault: Any, where: list[Any]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails

@@ -46,7 +46,12 @@ class Oversized(Rejected):
 
 
 class Unsupported(Rejected):
-    """The source never uses this method."""
+    """The source never uses this method; ``allowed`` are those it does."""
+
+    def __init__(self, message: str, *, reason: str, allowed: tuple[str, ...] = ("POST",)) -> None:
+        """Keep the methods for the answer's Allow header (RFC 9110 section 15.5.6)."""
+        super().__init__(message, reason=reason)
+        self.allowed = allowed
 
 
 class Unknown(Rejected):

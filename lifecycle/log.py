@@ -2,11 +2,14 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any
 
 import structlog
 
+FRAMES_MAX = 8
 REDACTED = "[redacted]"
 SECRET_NAMES = frozenset(
     {"authorization", "token", "secret", "secrets", "password", "body", "cookie", "profile", "email"}
@@ -26,7 +29,6 @@ def set_up_logs(program: str, level: int = logging.INFO) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.ExceptionRenderer(),
             _redact,
             structlog.processors.JSONRenderer(),
         ],
@@ -35,6 +37,13 @@ def set_up_logs(program: str, level: int = logging.INFO) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(program=program)
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format='{"level": "%(levelname)s", "event": "%(name)s"}'
-    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+
+
+def fault(error: BaseException) -> dict[str, object]:
+    """Return what a fault is and where it happened, without its text, which may hold what somebody sent."""
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:]
+    return {
+        "error": type(error).__name__,
+        "where": [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames],
+    }

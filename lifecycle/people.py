@@ -223,7 +223,10 @@ def _unread(refs: Sequence[bytes], read: set[str], *, progress: bool) -> bool:
 
 
 def _kept(doc: bytes, state: bytes, deliveries: bytes | None) -> Kept:
-    found = {name: Delivery(**fields) for name, fields in json.loads(deliveries or b"{}").items()}
+    found = {
+        name: Delivery(**fields | {"outcome": State(fields["outcome"])})
+        for name, fields in json.loads(deliveries or b"{}").items()
+    }
     return Kept(Event.model_validate_json(doc), State(state.decode()), found)
 
 

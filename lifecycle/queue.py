@@ -8,7 +8,8 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -43,9 +44,9 @@ ANSWER_SECONDS = 2.0
 WORKER_RETRIES = 16
 WORKER_RETRY_SECONDS_MAX = 1.0
 
-# ARGV, for each event: ref, person, doc, received ms, lane, job id, n, n/2 pairs of the job's hash.
+# ARGV, for each event: ref, person, doc, received ms, lane, job id, n, n/2 pairs that differ from COMMON.
 # Answers 1 for each event that is new and 0 for each that was here before. A person gets one job a lane and notice.
-PUT = """
+_PUT = """
 local answers, offered, i = {}, {}, 1
 while i <= #ARGV do
   local ref, person, doc, at, lane, job, n = unpack(ARGV, i, i + 6)
@@ -62,7 +63,7 @@ while i <= #ARGV do
     if not offered[lane .. person] then
       offered[lane .. person] = true
       redis.call('SADD', 'rq:queues', 'rq:queue:' .. lane)
-      redis.call('HSET', 'rq:job:' .. job, unpack(ARGV, i + 7, i + 6 + n))
+      redis.call('HSET', 'rq:job:' .. job, COMMON, unpack(ARGV, i + 7, i + 6 + n))
       redis.call('RPUSH', 'rq:queue:' .. lane, job)
     end
   end
@@ -70,7 +71,6 @@ while i <= #ARGV do
 end
 return answers
 """
-PUT_SHA = hashlib.sha1(PUT.encode(), usedforsecurity=False).hexdigest()
 
 
 def connect(url: str, *, patient: bool) -> Redis:
@@ -97,7 +97,7 @@ def _retry() -> Retry:
 
 
 def offer(pipe: Pipeline, queue: Queue, func: str, *args: str, at: datetime | None = None) -> None:
-    """Add a job to the caller's atomic step, at once or at a moment. The description holds no personal data."""
+    """Add a job to the caller's atomic step, at once or not before a moment. Its description names nobody."""
     options: dict[str, Any] = {
         "job_timeout": JOB_SECONDS_MAX,
         "result_ttl": 0,
@@ -108,35 +108,58 @@ def offer(pipe: Pipeline, queue: Queue, func: str, *args: str, at: datetime | No
     if at is None:
         queue.enqueue(func, *args, **options)
     else:
-        queue.enqueue_at(at, func, *args, **options)
+        # RQ cuts moments to whole seconds, and a job that comes early finds that nothing is due yet.
+        whole = at if at.microsecond == 0 else at.replace(microsecond=0) + timedelta(seconds=1)
+        queue.enqueue_at(whole, func, *args, **options)
 
 
-class JobWriter:
-    """Writes the hash of a lane's jobs: RQ's public API makes the pattern once, a job changes what differs."""
-
-    def __init__(self) -> None:
-        """Make the pattern of each lane."""
-        self._patterns = {lane: _pattern(lane) for lane in (LEAVERS, PEOPLE)}
-
-    def write(self, lane: str, person: str, now: str) -> list[Any]:
-        """Return the hash's fields and values, one after the other."""
-        data = zlib.compress(json.dumps([CONVERGE, None, [person, lane], {}]).encode(), 1)
-        return [*self._patterns[lane], "data", data, "created_at", now, "enqueued_at", now]
-
-
-def _pattern(lane: str) -> tuple[Any, ...]:
-    queue = Queue(lane, connection=Redis(), serializer=JSONSerializer)
+def _common() -> tuple[Any, ...]:
+    """Return the fields and values that all jobs have in common."""
+    queue = Queue(PEOPLE, connection=Redis(), serializer=JSONSerializer)
     job: Job = queue.create_job(
         CONVERGE,
-        args=["", lane],
         timeout=JOB_SECONDS_MAX,
         result_ttl=0,
         description=CONVERGE,
         retry=_retry(),
     )
-    fields = job.to_dict()
-    changing = ("data", "created_at", "enqueued_at")
-    return tuple(part for name, value in fields.items() if name not in changing for part in (name, value))
+    differing = ("origin", "data", "created_at", "enqueued_at")
+    return tuple(part for name, value in job.to_dict().items() if name not in differing for part in (name, value))
+
+
+COMMON = _common()
+DIFFERING = 8
+# COMMON would be a third of each command, and Redis reads 16 KiB at a time: with each read goes an fsync.
+PUT = _PUT.replace("COMMON", ", ".join(map(json.dumps, COMMON)))  # a text or number of JSON is one of Lua
+PUT_SHA = hashlib.sha1(PUT.encode(), usedforsecurity=False).hexdigest()
+
+
+class JobWriter:
+    """Writes jobs: what is the same in all of them RQ's public API made once, the rest is written here."""
+
+    def __init__(self) -> None:
+        """Start a family of names."""
+        self._family = uuid4().hex
+        self._numbers = count(1)
+
+    def name(self) -> str:
+        """Return an id that no job ever had: random bytes for each job would be a system call for each."""
+        return f"{self._family}-{next(self._numbers)}"
+
+    def write(self, lane: str, person: str, now: str) -> list[Any]:
+        """Return the hash's fields and values, one after the other; the DIFFERING ones come first."""
+        data = _as_zlib(f'["{CONVERGE}", null, [{json.dumps(person)}, "{lane}"], {{}}]'.encode())
+        return ["origin", lane, "data", data, "created_at", now, "enqueued_at", now, *COMMON]
+
+
+def _as_zlib(data: bytes) -> bytes:
+    """Return data as a zlib stream of one stored block (RFC 1950, RFC 1951 section 3.2.4).
+
+    RQ reads zlib. So few bytes gain nothing by compression, which costs more time than all else that a job takes.
+    """
+    size = len(data).to_bytes(2, "little")
+    complement = (len(data) ^ 0xFFFF).to_bytes(2, "little")
+    return b"\x78\x01\x01" + size + complement + data + zlib.adler32(data).to_bytes(4, "big")
 
 
 def put_arguments(events: Sequence[Event], writer: JobWriter) -> list[Any]:
@@ -145,9 +168,9 @@ def put_arguments(events: Sequence[Event], writer: JobWriter) -> list[Any]:
     now = utcformat(datetime.now(UTC))
     for event in events:
         lane = LANE_OF_KIND[event.kind]
-        fields = writer.write(lane, event.person, now)
+        fields = writer.write(lane, event.person, now)[:DIFFERING]
         at = int(event.received_at.timestamp() * 1000)
-        arguments += [event.ref, event.person, event.to_json(), at, lane, uuid4().hex, len(fields), *fields]
+        arguments += [event.ref, event.person, event.to_json(), at, lane, writer.name(), len(fields), *fields]
     return arguments
 
 

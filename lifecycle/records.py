@@ -248,6 +248,7 @@ class Records:
         lane = LANE_OF_KIND[event.kind]
         step = Step(datetime.now(UTC), "retry", {"by": actor})
         with self._redis.pipeline() as pipe:
+            pipe.multi()  # RQ would ask for it in the middle, which redis-py refuses
             pipe.hset(keys.event(ref), mapping={"state": State.KEPT.value, "deliveries": dump_deliveries({})})
             move(pipe, event, State(record[b"state"].decode()), State.KEPT)
             pipe.rpush(keys.trace(ref), step.to_json())
@@ -258,6 +259,7 @@ class Records:
     def _retry_signal(self, rest: str) -> None:
         signal_id, _, subscriber = rest.partition(":")
         with self._redis.pipeline() as pipe:
+            pipe.multi()
             pipe.zrem(keys.FAILURES, f"signal:{rest}")
             pipe.hset(keys.delivery(signal_id, subscriber), mapping={"state": "waiting", "attempts": 0})
             offer(pipe, self._queues[SIGNALS], DELIVER, signal_id, subscriber)
@@ -331,9 +333,11 @@ class Records:
         for start in count(0, SCAN_CHUNK):
             chunk: Any = self._redis.zrevrangebyscore(index, highest, "-inf", start, SCAN_CHUNK, withscores=True)
             for raw, score in chunk:
-                name = raw.decode()
-                if after is None or (score, name) < after:
-                    yield name, score
+                place = (score, raw.decode())
+                if after is None or place < after:
+                    # What comes in meanwhile moves everything down: what was seen once is not shown again.
+                    after = place
+                    yield place[1], score
             if len(chunk) < SCAN_CHUNK:
                 return
 
@@ -362,14 +366,15 @@ def _opaque(last: tuple[float, str] | None) -> str | None:
 def _cursor(after: str | None) -> tuple[float, str] | None:
     if not after:
         return None
+    refusal = Malformed("after is not a cursor that a list gave", reason="cursor_malformed")
     try:
         score, name = json.loads(base64.urlsafe_b64decode(after))
         place = float(score), str(name)
-        name.encode()  # a lone surrogate is no name that Redis could have given
-        if not math.isfinite(place[0]):
-            raise ValueError(score)
+        place[1].encode()  # a lone surrogate is in no name that Redis could have given
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise Malformed("after is not a cursor that a list gave", reason="cursor_malformed") from error
+        raise refusal from error
+    if not math.isfinite(place[0]):
+        raise refusal
     return place
 
 

@@ -19,6 +19,7 @@ from lifecycle.errors import (
     Unknown,
     Unsupported,
 )
+from lifecycle.log import fault
 
 STATUS: Mapping[type[GatepostError], int] = {
     Unauthentic: 401,
@@ -51,6 +52,8 @@ async def on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatepostError)  # noqa: S101 - registered for this class only
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    if isinstance(error, Unsupported):
+        headers["Allow"] = ", ".join(error.allowed)
     log.warning("request.refused", path=_route(request), status=status, reason=error.reason)
     return problem(status, error.reason, error.message, headers)
 
@@ -64,7 +67,7 @@ async def on_http_error(_request: Request, error: Exception) -> Response:
 
 async def on_fault(request: Request, error: Exception) -> Response:
     """Answer an unforeseen fault of ours by 503, for the sender should try again; the trace goes to the log."""
-    log.error("request.failed", path=_route(request), exc_info=error)
+    log.error("request.failed", path=_route(request), **fault(error))
     return problem(503, "internal", "something went wrong on our side", {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 

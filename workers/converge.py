@@ -15,6 +15,7 @@ from rq.timeouts import JobTimeoutException
 
 from lifecycle.errors import GatepostError, Held, Postponed
 from lifecycle.event import State
+from lifecycle.log import fault
 from lifecycle.people import Kept, LeaseLost, Settlement
 from lifecycle.person import Person
 from workers.fold import Folded, fold
@@ -110,10 +111,10 @@ def _agree(world: World, person: Person, place: Place, tries: int, talk: Convers
         raise
     except GatepostError as error:
         return _troubled(place.name, Agreement(), talk, error, tries)
-    except Exception as error:  # a fault of ours must neither lose the event nor kill the lane
-        log.exception("target.fault", target=place.name)
-        fault = Postponed(f"a fault of ours: {type(error).__name__}", reason="internal")
-        return _troubled(place.name, Agreement(), talk, fault, tries)
+    except Exception as error:  # noqa: BLE001 - a fault of ours must neither lose the event nor kill the lane
+        log.error("target.fault", target=place.name, **fault(error))  # noqa: TRY400 - its text may hold what is personal
+        ours = Postponed(f"a fault of ours: {type(error).__name__}", reason="internal")
+        return _troubled(place.name, Agreement(), talk, ours, tries)
 
 
 def _result(name: str, wanted: Wanted, agreement: Agreement, talk: Conversation, tries: int) -> Result:

@@ -2,6 +2,7 @@
 
 import json
 import random
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from lifecycle.config import Subscriber
 from lifecycle.errors import Postponed, Refused
 from lifecycle.queue import DELIVER, SIGNALS, offer
 from lifecycle.signal import RETRY_AFTER_SECONDS_MAX, RETRY_JITTER, RETRY_SECONDS, iso
-from workers.http import Answer, Http
+from workers.http import Answer, Http, Unreached
 from workers.scim.answers import retry_at
 from workers.subscribers.guard import pin
 from workers.subscribers.standard_webhooks import headers
@@ -65,9 +66,11 @@ class Deliverer:
     def _send(self, signal_id: str, body: bytes, subscriber: Subscriber, now: datetime) -> Answer:
         pinned = pin(subscriber.url, allow_private=subscriber.allow_private)
         signed = headers(signal_id, body, [secret.value for secret in subscriber.secrets], now)
-        return self._http.send(
-            "POST", pinned.url, headers={**signed, "host": pinned.host}, body=body, tls_name=pinned.tls_name
-        )
+        signed["host"] = pinned.host
+        for url in pinned.urls[:-1]:
+            with suppress(Unreached):
+                return self._http.send("POST", url, headers=signed, body=body, tls_name=pinned.tls_name)
+        return self._http.send("POST", pinned.urls[-1], headers=signed, body=body, tls_name=pinned.tls_name)
 
     def _settle(
         self,

@@ -11,6 +11,7 @@ from datetime import datetime
 from lifecycle.event import Event, Kind
 from lifecycle.person import CUSTOM_PREFIX, Fact, Person, Status
 
+CUSTOM = "custom"
 STATUS = {Kind.JOINER: Status.ACTIVE, Kind.LEAVER: Status.LEFT}
 
 
@@ -44,29 +45,36 @@ def _with(person: Person, event: Event) -> Person:
     facts = dict(person.facts)
     for name, value in _facts(event, person):
         fact = Fact(value=value, at=event.occurred_at, event=event.ref)
-        if name not in facts or _rank(facts[name]) < _rank(fact):
-            facts[name] = fact
+        # A null for all custom fields also outranks an older one that arrives after it.
+        known = (facts.get(name), facts.get(CUSTOM) if name.startswith(CUSTOM_PREFIX) else None)
+        facts[name] = max((fact, *filter(None, known)), key=_rank)
     status = person.status
     if event.kind in STATUS:
         fact = Fact(value=STATUS[event.kind].value, at=event.occurred_at, event=event.ref)
-        if status is None or _rank(status) < _rank(fact):
+        if status is None or _status_rank(status) < _status_rank(fact):
             status = fact
     return person.model_copy(update={"facts": facts, "status": status})
 
 
 def _facts(event: Event, person: Person) -> Iterable[tuple[str, object]]:
     for name, value in event.profile.told().items():
-        if name != "custom":
+        if name != CUSTOM:
             yield name, value
         elif value is None:
-            # An explicit null clears every custom field that is known.
+            # An explicit null clears every custom field that is known, and stays as a fact for those that are not yet.
+            yield name, value
             yield from ((known, None) for known in person.facts if known.startswith(CUSTOM_PREFIX))
         else:
             yield from ((f"{CUSTOM_PREFIX}{key}", part) for key, part in value.items())
 
 
-def _rank(fact: Fact) -> tuple[datetime, bool, str]:
-    # At equal times a leaver wins; the event's name decides between equals, so that the order of arrival never does.
+def _rank(fact: Fact) -> tuple[datetime, str]:
+    # The event's name decides between equal times, so that the order of arrival never does.
+    return fact.at, fact.event
+
+
+def _status_rank(fact: Fact) -> tuple[datetime, bool, str]:
+    # At equal times a leaver wins.
     return fact.at, fact.value == Status.LEFT.value, fact.event
 
 

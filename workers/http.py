@@ -16,16 +16,21 @@ KEEP_ALIVE_SECONDS = 30.0
 CONNECTIONS_MAX = 10
 USER_AGENT = f"gatepost/{__version__}"
 
-# The first that fits counts. Not sent: nothing can have happened. No answer: it may have happened.
-ERRORS: tuple[tuple[type[httpx.HTTPError], str], ...] = (
-    (httpx.ConnectError, "unreachable"),
-    (httpx.ConnectTimeout, "unreachable"),
-    (httpx.PoolTimeout, "unreachable"),
-    (httpx.UnsupportedProtocol, "unreachable"),
-    (httpx.HTTPError, "no_answer"),
-)
-
 BaseTransport = httpx.BaseTransport
+
+
+class Unreached(Postponed):
+    """Nothing was sent, so nothing can have happened."""
+
+
+# The first that fits counts. After the others there was no answer, and it may have happened.
+ERRORS: tuple[tuple[type[httpx.HTTPError], type[Postponed], str], ...] = (
+    (httpx.ConnectError, Unreached, "unreachable"),
+    (httpx.ConnectTimeout, Unreached, "unreachable"),
+    (httpx.PoolTimeout, Unreached, "unreachable"),
+    (httpx.UnsupportedProtocol, Unreached, "unreachable"),
+    (httpx.HTTPError, Postponed, "no_answer"),
+)
 
 
 class Answer(NamedTuple):
@@ -78,8 +83,8 @@ class Http:
             finally:
                 answer.close()
         except httpx.HTTPError as error:
-            reason = next(reason for kind, reason in ERRORS if isinstance(error, kind))
-            raise Postponed(f"no answer: {type(error).__name__}", reason=reason) from error
+            ours, reason = next((ours, reason) for kind, ours, reason in ERRORS if isinstance(error, kind))
+            raise ours(f"no answer: {type(error).__name__}", reason=reason) from error
         except httpx.InvalidURL as error:
             raise Refused("the URL cannot be used", reason="url") from error
         return Answer(answer.status_code, dict(answer.headers), content, time.monotonic() - started)

@@ -1,7 +1,7 @@
 """From the results of an attempt to all that it changes. Pure; ``lifecycle.people`` makes it true in one step."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from lifecycle.config import Config
@@ -16,6 +16,8 @@ from workers.signals import signals_for
 # The worst outcome of an event's targets is its own: what is still to come, then what needs a person, then what was
 # done.
 WORST_FIRST = (State.POSTPONED, State.FAILED, State.HELD, State.APPLIED, State.UNCHANGED, State.IGNORED)
+
+CLOCKS_APART_MAX = timedelta(minutes=1)
 
 
 def attempts(kept: Kept, target: str) -> int:
@@ -40,7 +42,7 @@ def settle(
         person=person,
         settlements=settlements,
         signals=signals_for(config.subscribers, person, cause, results, now) if cause else (),
-        again=_again(settlements, results),
+        again=_again(settlements, results, now),
         requests=[
             (result.place, each.method, str(each.status or "none"))
             for result in results
@@ -129,18 +131,23 @@ def _outcome_step(result: Result, now: datetime) -> Step:
     return Step(now, "settle", {name: value for name, value in detail.items() if value})
 
 
-def _again(settlements: Sequence[Settlement], results: Sequence[Result]) -> list[tuple[str, datetime]]:
+def _again(settlements: Sequence[Settlement], results: Sequence[Result], now: datetime) -> list[tuple[str, datetime]]:
     """Return the later looks at this person: when a target may be asked again, and when an event falls due."""
     looks = [
         (lanes_of([each.kept.event.kind]), each.kept.event.effective_at)
         for each in settlements
-        if each.state is State.SCHEDULED and each.kept.state is not State.SCHEDULED
+        if each.state is State.SCHEDULED and (each.kept.state is not State.SCHEDULED or _soon(each.kept.event, now))
     ]
     moments = [result.retry_at for result in results if result.state is State.POSTPONED and result.retry_at]
     if moments:
         kinds = {each.kept.event.kind for each in settlements if each.state is State.POSTPONED}
         looks.append((lanes_of(kinds), min(moments)))
     return [(lane, moment) for lane, moment in looks if moment]
+
+
+def _soon(event: Event, now: datetime) -> bool:
+    """Tell whether this may be the very look that was meant for the event: clocks of two machines differ a little."""
+    return event.effective_at is not None and event.effective_at - now < CLOCKS_APART_MAX
 
 
 def _revoked(cause: Event | None, results: Sequence[Result]) -> list[tuple[str, float]]:

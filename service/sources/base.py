@@ -98,9 +98,11 @@ def no_greeting(notice: Notice) -> Answer | None:
 
 def same_secret(given: str, secrets: Sequence[str]) -> bool:
     """Compare with every live secret in constant time, without an early exit."""
+    # Header bytes were decoded as latin-1; this gives them back as they came.
+    came = given.encode("latin-1", "replace")
     found = False
     for secret in secrets:
-        found |= hmac.compare_digest(given.encode("utf-8", "surrogateescape"), secret.encode())
+        found |= hmac.compare_digest(came, secret.encode())
     return found
 
 

@@ -93,7 +93,8 @@ def greet(notice: Notice) -> Answer | None:
     if notice.method == "POST":
         return None
     if notice.method != "GET":
-        raise Unsupported("Okta sends POST, and GET once to verify", reason="method_not_allowed")
+        words = "Okta sends POST, and GET once to verify"
+        raise Unsupported(words, reason="method_not_allowed", allowed=("GET", "POST"))
     challenge = notice.headers.get(CHALLENGE, "")
     if not 0 < len(challenge) <= CHALLENGE_CHARS_MAX:
         raise Malformed(f"a GET without {CHALLENGE} verifies nothing", reason="challenge_missing")
