@@ -49,7 +49,7 @@ def create_app(config: Config) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/hooks/{source}", hooks.receive, methods=METHODS),
+            Route("/hooks/{source}", hooks, methods=METHODS),
             Route("/health/live", health.live),
             Route("/health/ready", health.ready),
             Route("/metrics", health.metrics),

@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import NamedTuple
 
 import structlog
 from prometheus_client import Counter
-from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from lifecycle.errors import GatepostError, Oversized, Unauthentic, Unknown, Unreadable
 from lifecycle.records import SetAside, drop_notice_commands, set_aside_commands
@@ -18,7 +19,7 @@ from service.sources.base import Answer, Counts, Notice, Source
 # Whatever proves who sent a notice stays out of what is kept.
 CREDENTIAL_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 NOTICE_ID_CHARS = 32
-LENGTH_DIGITS_MAX = 19
+ANNOUNCED_DIGITS_MAX = 18
 METHODS = ["GET", "POST", "OPTIONS"]
 
 log = structlog.get_logger()
@@ -33,7 +34,7 @@ class Configured(NamedTuple):
 
 
 class Hooks:
-    """Receives notices of all configured sources."""
+    """Receives notices of all configured sources; an ASGI application, for a Request is much of what a notice costs."""
 
     def __init__(
         self, sources: Mapping[str, Configured], intake: Intake, notices: Counter, body_bytes_max: int
@@ -41,26 +42,32 @@ class Hooks:
         """Keep what every request needs."""
         self._sources = sources
         self._intake = intake
-        self._notices = notices
+        self._notices = cache(notices.labels)
         self._body_bytes_max = body_bytes_max
 
-    async def receive(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one notice as its source wants it."""
-        source = self._sources.get(request.path_params["source"])
+        answer = await self.receive(scope, receive)
+        await Response(answer.body, answer.status, media_type=answer.media_type)(scope, receive, send)
+
+    async def receive(self, scope: Scope, receive: Receive) -> Answer:
+        """Take one notice and count what became of it. Raises Rejected or Unavailable."""
+        source = self._sources.get(scope["path_params"]["source"])
         if source is None:
             raise Unknown("no source of this name is configured", reason="source_unknown")
         try:
-            answer, result = await self._take(source, request)
+            answer, result = await self._take(source, scope, receive)
         except GatepostError as error:
-            self._notices.labels(source.name, "unauthentic" if isinstance(error, Unauthentic) else "refused").inc()
+            self._notices(source.name, "unauthentic" if isinstance(error, Unauthentic) else "refused").inc()
             raise
-        self._notices.labels(source.name, result).inc()
-        return Response(answer.body, answer.status, media_type=answer.media_type)
+        self._notices(source.name, result).inc()
+        return answer
 
-    async def _take(self, source: Configured, request: Request) -> tuple[Answer, str]:
-        body = await read_body(request, self._body_bytes_max)
-        query = request.scope["query_string"].decode("latin-1")
-        notice = Notice(request.method, query, dict(request.headers), body)
+    async def _take(self, source: Configured, scope: Scope, receive: Receive) -> tuple[Answer, str]:
+        # Of a header that comes twice the first counts.
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        body = await read_body(headers, receive, self._body_bytes_max)
+        notice = Notice(scope["method"], scope["query_string"].decode("latin-1"), headers, body)
         greeting = source.adapter.greet(notice)
         if greeting is not None:
             return greeting, "greeted"
@@ -77,7 +84,6 @@ class Hooks:
         accepted = await self._intake.put(reading.events) if reading.events else 0
         counts = Counts(accepted, len(reading.events) - accepted, len(reading.ignored))
         result = "accepted" if accepted else "duplicate" if reading.events else "ignored"
-        log.debug("notice.kept", source=source.name, **counts._asdict())
         return source.adapter.answer(counts), result
 
     async def _set_aside(self, source: Configured, notice: Notice, now: datetime, error: Unreadable) -> None:
@@ -110,19 +116,21 @@ class Hooks:
         return Counts(accepted, len(reading.events) - accepted, len(reading.ignored))
 
 
-async def read_body(request: Request, bytes_max: int) -> bytes:
+async def read_body(headers: Mapping[str, str], receive: Receive, bytes_max: int) -> bytes:
     """Read at most ``bytes_max`` bytes. Raises Oversized as soon as there are more, without reading on."""
-    announced = request.headers.get("content-length", "0")[:LENGTH_DIGITS_MAX]
-    # isascii keeps out digits of other scripts, which int() would not take.
-    if announced.isascii() and announced.isdigit() and int(announced) > bytes_max:
-        raise Oversized(f"the body has {announced} bytes; at most {bytes_max} are read", reason="body_too_large")
-    chunks, size = [], 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > bytes_max:
-                raise Oversized(f"the body has more than {bytes_max} bytes", reason="body_too_large")
-            chunks.append(chunk)
-    except ClientDisconnect as error:
-        raise Unauthentic("the sender went away before the body was complete", reason="body_cut") from error
+    announced = headers.get("content-length", "")
+    # isdecimal, for isdigit takes digits that int() refuses; int() refuses a number of thousands of digits as well.
+    if announced.isdecimal() and int(announced[:ANNOUNCED_DIGITS_MAX]) > bytes_max:
+        raise Oversized(f"the body is announced with more than {bytes_max} bytes", reason="body_too_large")
+    chunks, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Unauthentic("the sender went away before the body was complete", reason="body_cut")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > bytes_max:
+            raise Oversized(f"the body has more than {bytes_max} bytes", reason="body_too_large")
+        chunks.append(chunk)
+        more = message.get("more_body", False)
     return b"".join(chunks)
