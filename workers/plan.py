@@ -4,6 +4,7 @@ RFC 7643 section 2.1 (names), RFC 7644 section 3.5.2 (PATCH). Only managed attri
 attribute is changed entry by entry, never replaced whole.
 """
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,10 @@ from lifecycle.paths import Path
 from workers.policy import Wanted
 
 USER_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:User"
+# The target's own (RFC 7643 sections 3.1 and 4.1.2); never sent back.
+READ_ONLY = frozenset({"meta", "groups"})
+# What every target tried knows; others refuse a whole account for one attribute that they do not know.
+ESSENTIAL = frozenset({"schemas", "userName", "externalId", "active", "name", "displayName", "emails"})
 
 Resource = Mapping[str, Any]
 Operation = dict[str, Any]
@@ -48,6 +53,42 @@ def new_account(wanted: Wanted) -> dict[str, Any]:
         body["externalId"] = wanted.external_id
     for path, value in wanted.attributes.items():
         if value is not None:
+            _put(body, path, value)
+    return body
+
+
+def with_primary(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a new account whose first e-mail address is the primary one; some servers take none without."""
+    emails = [dict(entry) for entry in body.get("emails", [])]
+    if emails and not any("primary" in entry for entry in emails):
+        emails[0]["primary"] = True
+    return {**body, **({"emails": emails} if emails else {})}
+
+
+def essential(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a new account that every target tried knows."""
+    known = {name: value for name, value in body.items() if name in ESSENTIAL}
+    return with_primary({**known, "schemas": [USER_SCHEMA]})
+
+
+def replacement(resource: Resource, wanted: Wanted, *, adopt: bool) -> dict[str, Any]:
+    """Return the body that replaces the account (RFC 7644 section 3.5.1): all that it shows, but what is managed.
+
+    What a PUT leaves out may be cleared, so the resource has to be fresh and whole.
+    """
+    shown = {name: value for name, value in resource.items() if value is not None and name.lower() not in READ_ONLY}
+    body = copy.deepcopy(shown)
+    body.setdefault(_own_name(body, "schemas"), [USER_SCHEMA])
+    if needs_switch(resource, wanted):
+        body[_own_name(body, "active")] = wanted.active
+    if adopt and wanted.external_id and not attribute(resource, "externalId"):
+        body[_own_name(body, "externalId")] = wanted.external_id
+    for path, value in wanted.attributes.items():
+        if _change(resource, path, value) is None:
+            continue
+        if value is None:
+            _clear(body, path)
+        else:
             _put(body, path, value)
     return body
 
@@ -114,17 +155,45 @@ def _entry(entries: Any, path: Path) -> Any:  # noqa: ANN401 - a SCIM value
 def _put(body: dict[str, Any], path: Path, value: Any) -> None:  # noqa: ANN401 - a SCIM value
     holder = body
     if path.urn:
-        holder = body.setdefault(path.urn, {})
-        if path.urn not in body["schemas"]:
-            body["schemas"].append(path.urn)
+        holder = _object(body, path.urn)
+        schemas = body[_own_name(body, "schemas")]
+        if path.urn not in schemas:
+            schemas.append(path.urn)
     if path.key:
-        entries = holder.setdefault(path.name, [])
-        entry = _entry(entries, path)
+        name = _own_name(holder, path.name)
+        holder[name] = holder[name] if isinstance(holder.get(name), list) else []
+        entry = _entry(holder[name], path)
         if entry is None:
             entry = {path.key: path.equals}
-            entries.append(entry)
-        entry[str(path.sub)] = value
-    elif path.sub:
-        holder.setdefault(path.name, {})[path.sub] = value
-    else:
-        holder[path.name] = value
+            holder[name].append(entry)
+        entry[_own_name(entry, str(path.sub))] = value
+        return
+    if path.sub:
+        holder = _object(holder, path.name)
+    holder[_own_name(holder, path.sub or path.name)] = value
+
+
+def _clear(body: dict[str, Any], path: Path) -> None:
+    """Leave a managed value out of a replacement; an entry without its value goes as a whole."""
+    holder = _object(body, path.urn) if path.urn else body
+    if path.key:
+        name = _own_name(holder, path.name)
+        holder[name] = [entry for entry in holder[name] if entry is not _entry(holder[name], path)]
+        return
+    if path.sub:
+        holder = _object(holder, path.name)
+    holder.pop(_own_name(holder, path.sub or path.name), None)
+
+
+def _object(holder: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the object of this name, made if there is none."""
+    own = _own_name(holder, name)
+    if not isinstance(holder.get(own), dict):
+        holder[own] = {}
+    found: dict[str, Any] = holder[own]
+    return found
+
+
+def _own_name(holder: Mapping[str, Any], name: str) -> str:
+    """Return an attribute's name as the target spells it."""
+    return next((found for found in holder if found.lower() == name.lower()), name)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from lifecycle.config import Target
-from lifecycle.errors import Postponed
+from lifecycle.errors import Postponed, Refused
 from workers.http import Answer, Http
 from workers.scim.answers import failure, parse
 from workers.scim.token import Bearer
@@ -18,7 +18,10 @@ ACCEPT = f"{MEDIA_TYPE}, application/json;q=0.9"
 PATCH_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 
 OK, CREATED, ACCEPTED, NO_CONTENT = 200, 201, 202, 204
-UNAUTHORIZED, NOT_FOUND = 401, 404
+BAD_REQUEST, UNAUTHORIZED, NOT_FOUND, NOT_IMPLEMENTED = 400, 401, 404, 501
+
+# A target that cannot filter is read whole, this far: a lookup is not worth more of its requests.
+PAGE_SIZE, PAGES_MAX = 100, 50
 
 Resource = dict[str, Any]
 Operation = dict[str, Any]
@@ -54,20 +57,47 @@ class Client:
 
     def get(self, talk: Conversation, kind: str, resource_id: str) -> Resource | None:
         """Return a resource by id, or None when the target has no such (RFC 7644 section 3.4.1)."""
-        answer = self.send(talk, "GET", f"/{kind}/{quote(resource_id, safe='')}", allow={OK, NOT_FOUND})
+        answer = self.send(talk, "GET", _path(kind, resource_id), allow={OK, NOT_FOUND})
         return parse(answer) if answer.status == OK else None
 
-    def query(self, talk: Conversation, kind: str, attribute: str, value: str) -> list[Resource]:
+    def query(
+        self, talk: Conversation, kind: str, attribute: str, value: str, *, allow: set[int] | None = None
+    ) -> list[Resource]:
         """Return what the filter ``attribute eq "value"`` gives; the caller verifies each (section 3.4.2.2).
 
         The value is a JSON string and the whole filter one percent-encoded query value, so that no character of it can
-        end the filter or begin another.
+        end the filter or begin another. Where the target refuses the filter, with a status in ``allow`` too, or answers
+        with the first page of everybody, all are read.
         """
         text = f"{attribute} eq {json.dumps(value, ensure_ascii=False)}"
         path = f"/{kind}?filter={quote(text, safe='')}"
-        answer = self.send(talk, "GET", path, shown=f"/{kind}?filter={attribute} eq ...")
-        found = parse(answer).get("Resources")
-        return [hit for hit in found if isinstance(hit, dict)] if isinstance(found, list) else []
+        refusals = {BAD_REQUEST, NOT_IMPLEMENTED} | (allow or set())
+        answer = self.send(talk, "GET", path, allow={OK} | refusals, shown=f"/{kind}?filter={attribute} eq ...")
+        found = _resources(answer)
+        total = parse(answer).get("totalResults")
+        partial = isinstance(total, int) and total > len(found) > 0
+        if answer.status == OK and not partial:
+            return found
+        try:
+            return self.everyone(talk, kind)
+        except Refused as error:
+            raise error if answer.status == OK else failure(answer, datetime.now(UTC)) from error
+
+    def everyone(self, talk: Conversation, kind: str) -> list[Resource]:
+        """Return all resources of a kind (section 3.4.2.4). Raises Refused when they are too many to be read."""
+        found: dict[str, Resource] = {}
+        received = 0
+        for _ in range(PAGES_MAX):
+            answer = self.send(talk, "GET", f"/{kind}?startIndex={received + 1}&count={PAGE_SIZE}")
+            page = _resources(answer)
+            received += len(page)
+            known = len(found)
+            found |= {json.dumps(hit, sort_keys=True): hit for hit in page}
+            total = parse(answer).get("totalResults")
+            # Some ignore where to start and give the same page again.
+            if len(found) == known or (isinstance(total, int) and received >= total):
+                return list(found.values())
+        raise Refused(f"more than {received} {kind} to look through for want of a filter", reason="filter_unsupported")
 
     def create(self, talk: Conversation, kind: str, body: Resource, *, allow: set[int]) -> Answer:
         """Ask for a new resource; the statuses in ``allow`` come back as they are (section 3.3)."""
@@ -84,8 +114,12 @@ class Client:
     ) -> Answer:
         """Change a resource (section 3.5.2); 200 and 204 are both success."""
         body = {"schemas": [PATCH_SCHEMA], "Operations": operations}
-        path = f"/{kind}/{quote(resource_id, safe='')}"
+        path = _path(kind, resource_id)
         return self.send(talk, "PATCH", path, body, allow={OK, NO_CONTENT} | (allow or set()))
+
+    def put(self, talk: Conversation, kind: str, resource_id: str, body: Resource, *, allow: set[int]) -> Answer:
+        """Replace a resource (section 3.5.1); the statuses in ``allow`` come back as they are."""
+        return self.send(talk, "PUT", _path(kind, resource_id), body, allow={OK, NO_CONTENT} | allow)
 
     def send(
         self,
@@ -123,3 +157,15 @@ class Client:
             took = datetime.now(UTC) - started
             talk.exchanges.append(Exchange(started, method, shown, status, round(took.total_seconds() * 1000)))
         return answer
+
+
+def _path(kind: str, resource_id: str) -> str:
+    """Return where a resource is. Dots alone would be resolved away (RFC 3986 section 5.2.4), so they are no id."""
+    if not resource_id.strip("."):
+        raise Refused(f"the target gave {resource_id!r} as an id", reason="refused")
+    return f"/{kind}/{quote(resource_id, safe='')}"
+
+
+def _resources(answer: Answer) -> list[Resource]:
+    found = parse(answer).get("Resources")
+    return [hit for hit in found if isinstance(hit, dict)] if isinstance(found, list) else []

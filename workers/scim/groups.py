@@ -1,13 +1,14 @@
 """Groups of a target by display name: ids are looked up once and shared by all workers through Redis for an hour."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from redis import Redis
 
 from lifecycle import keys
 from lifecycle.errors import GatepostError, Refused
-from workers.plan import Operation, attribute
+from workers.plan import Operation, Resource, attribute
 from workers.scim.answers import scim_type
 from workers.scim.client import NO_CONTENT, NOT_FOUND, OK, Client, Conversation
 
@@ -62,11 +63,18 @@ class Groups:
         cached: Any = self._redis.hget(self._key, name)
         if cached:
             return str(cached.decode())
-        hits = self._client.query(talk, "Groups", "displayName", name)
-        ids = [attribute(hit, "id") for hit in hits if attribute(hit, "displayName") == name]
+        ids = _ids(self._client.query(talk, "Groups", "displayName", name), name)
+        if not ids:
+            # Some answer a filter that they do not know with nobody; others list no groups without one.
+            with suppress(Refused):
+                ids = _ids(self._client.everyone(talk, "Groups"), name)
         if len(ids) != 1:
             found = "no group" if not ids else f"{len(ids)} groups"
             raise Refused(f"the target has {found} named {name!r}", reason="group_missing")
         self._redis.hset(self._key, name, str(ids[0]))
         self._redis.expire(self._key, keys.GROUPS_TTL_SECONDS)
         return str(ids[0])
+
+
+def _ids(hits: Iterable[Resource], name: str) -> list[Any]:
+    return [attribute(hit, "id") for hit in hits if attribute(hit, "displayName") == name]

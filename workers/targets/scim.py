@@ -7,14 +7,16 @@ else. Success is what the target shows: after a suspension the account is read b
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from lifecycle.errors import GatepostError, Held, Postponed, Refused
 from lifecycle.person import Account
 from workers.http import Answer
-from workers.plan import Resource, attribute, changes, is_active, new_account
+from workers.plan import Resource, attribute, changes, essential, is_active, new_account
 from workers.policy import Wanted
 from workers.scim.answers import failure, parse, scim_type
+from workers.scim.change import USERS, Change
 from workers.targets.base import Agreement, Task
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -34,9 +36,11 @@ ATTRIBUTES = {
     f"{ENTERPRISE}:employeeNumber": "person.employee_number",
 }
 
-USERS = "Users"
 # 409 is the rule; 400 and 500 were seen for duplicates, so after those a look-up decides too.
 CONFLICT, BAD_REQUEST, SERVER_ERROR = 409, 400, 500
+UNPROCESSABLE = 422
+CONTENT = {BAD_REQUEST, UNPROCESSABLE}
+CREATE_REFUSALS = CONTENT | {CONFLICT, SERVER_ERROR}
 
 
 def agree(task: Task) -> Agreement:
@@ -52,13 +56,14 @@ def agree(task: Task) -> Agreement:
     before = _memberships(task, found)
     agreement = Agreement(groups_before=sorted(before))
     operations = [] if created else changes(found, task.wanted, adopt=task.account is None)
-    if operations:
-        task.client.patch(task.talk, USERS, str(found["id"]), operations)
-    if created or operations:
+    taken, trouble = _change_of(task).write(found, operations) if operations else (created, None)
+    # Of a leaver only the access counts, and that it was not taken is raised.
+    agreement.trouble = None if task.wanted.active is False else trouble
+    if taken:
         agreement.applied_at = datetime.now(UTC)
     if task.wanted.active is False:
         if operations:
-            _confirm(task, str(found["id"]))
+            _confirm(task, found)
         agreement.confirmed_at = datetime.now(UTC)
     memberships = _keep_groups(task, str(found["id"]), before, agreement)
     _conclude(task, found, memberships, agreement)
@@ -86,23 +91,39 @@ def _find(task: Task) -> Resource | None:
 
 
 def _find_by_name(task: Task) -> Resource | None:
-    wanted = task.wanted
-    if not wanted.user_name:
+    name = task.wanted.user_name
+    return _mine(task, _hits(task, "userName", name)) if name else None
+
+
+def _find_among_all(task: Task) -> Resource | None:
+    name = task.wanted.user_name
+    try:
+        everyone = task.client.everyone(task.talk, USERS)
+    except Refused:
         return None
-    hits = _hits(task, "userName", wanted.user_name)
+    return _mine(task, _fitting(everyone, "userName", name)) if name else None
+
+
+def _mine(task: Task, hits: list[Resource]) -> Resource | None:
+    """Return the account of our person's userName. Raises Held when it is somebody else's, or one of several."""
     if not hits:
         return None
     found = _only(hits, "userName")
     owner = attribute(found, "externalId")
-    if owner and owner != wanted.external_id:
+    if owner and owner != task.wanted.external_id:
         raise Held(f"the account {found['id']} of this userName belongs to another externalId", reason="other_owner")
     return found
 
 
 def _hits(task: Task, name: str, value: str) -> list[Resource]:
-    """Return the hits that are what was asked: externalId is case-exact, userName is not (RFC 7643)."""
+    """Return the hits that are what was asked, whatever the target made of the filter."""
+    hits = task.client.query(task.talk, USERS, name, value, allow={SERVER_ERROR} if task.cautious else None)
+    return _fitting(hits, name, value)
+
+
+def _fitting(hits: Sequence[Resource], name: str, value: str) -> list[Resource]:
+    """Return those with this value: externalId is case-exact, userName is not (RFC 7643)."""
     fold = str.lower if name == "userName" else str
-    hits = task.client.query(task.talk, USERS, name, value)
     fitting = [hit for hit in hits if attribute(hit, "id") and fold(str(attribute(hit, name) or "")) == fold(value)]
     return [{**hit, "id": str(attribute(hit, "id"))} for hit in fitting]
 
@@ -146,26 +167,41 @@ def _create(task: Task) -> tuple[Resource, bool]:
             reason="user_name_missing",
         )
     body = new_account(task.wanted)
-    answer = task.client.create(task.talk, USERS, body, allow={CONFLICT, BAD_REQUEST, SERVER_ERROR})
-    if answer.status in {CONFLICT, BAD_REQUEST, SERVER_ERROR}:
-        return _adopt(task, answer), False
+    answer = task.client.create(task.talk, USERS, body, allow=CREATE_REFUSALS)
+    complete = True
+    if answer.status in CREATE_REFUSALS:
+        found = _in_the_way(task, answer) if answer.status != UNPROCESSABLE else None
+        if found is not None:
+            return found, False
+        # Some refuse a whole account for an attribute that they do not know; what is left out is written next.
+        less = essential(body)
+        if answer.status not in CONTENT or not _names_one(answer, {"primary"} | (body.keys() - less.keys())):
+            raise failure(answer, datetime.now(UTC))
+        body, complete = less, False
+        answer = task.client.create(task.talk, USERS, body, allow=set())
     resource_id = _id_of(answer)
     if resource_id is None:
         # Created, but the target does not say as what: the next attempt looks for it.
         raise Postponed("the target created an account and gave no id", reason="no_answer")
-    return {**body, **parse(answer), "id": resource_id}, True
+    return {**body, **parse(answer), "id": resource_id}, complete
 
 
-def _adopt(task: Task, answer: Answer) -> Resource:
-    """Return the account that a refused create points at. Raises what the answer means when there is none."""
+def _names_one(answer: Answer, names: Iterable[str]) -> bool:
+    text = answer.body.decode("utf-8", "replace").lower()
+    return any(name.lower() in text for name in names)
+
+
+def _in_the_way(task: Task, answer: Answer) -> Resource | None:
+    """Return the account that a refused create points at, None when there is none."""
     if answer.status == BAD_REQUEST and scim_type(answer) not in {"", "uniqueness"}:
-        raise failure(answer, datetime.now(UTC))
+        return None
     found = _find_by_name(task)
     if found is None and task.wanted.external_id:
         hits = _hits(task, "externalId", task.wanted.external_id)
         found = _only(hits, "externalId") if hits else None
-    if found is None:
-        raise failure(answer, datetime.now(UTC))
+    if found is None and answer.status == CONFLICT:
+        # Some answer a filter that they do not know with nobody; the conflict says that there is somebody.
+        found = _find_among_all(task)
     return found
 
 
@@ -179,11 +215,18 @@ def _id_of(answer: Answer) -> str | None:
 # ---- confirm, groups, conclude
 
 
-def _confirm(task: Task, account_id: str) -> None:
+def _confirm(task: Task, found: Resource) -> None:
     """Read the account back. Raises Postponed until the target shows it inactive: some answer 200 and do nothing."""
-    shown = task.client.get(task.talk, USERS, account_id)
+    shown = task.client.get(task.talk, USERS, str(found["id"]))
+    if task.cautious and shown is not None and is_active(shown) is not False:
+        _change_of(task).replace(found)
+        shown = task.client.get(task.talk, USERS, str(found["id"]))
     if shown is not None and is_active(shown) is not False:
         raise Postponed("the target does not show the account as inactive", reason="unconfirmed")
+
+
+def _change_of(task: Task) -> Change:
+    return Change(task.client, task.talk, task.wanted, adopt=task.account is None, cautious=task.cautious)
 
 
 def _memberships(task: Task, found: Resource) -> dict[str, str]:
