@@ -4,6 +4,7 @@ import argparse
 import base64
 import gc
 import json
+import socket
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,16 +43,15 @@ def main() -> None:
 
 
 def serve(config: Config, host: str, port: int) -> None:
-    """Run the receiver until a signal ends it."""
+    """Run the receiver until a signal ends it. Raises Misconfigured when nobody can listen there."""
     app = create_app(config)
+    listening = _listen(host, port)
     # What lives as long as the process need not be walked by each full collection, whose pause is a request's wait.
     gc.collect()
     gc.freeze()
     log.info("service.started", host=host, port=port, sources=sorted(config.sources))
-    uvicorn.run(
+    settings = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         loop="uvloop",
         http="httptools",
         access_log=False,
@@ -62,6 +62,16 @@ def serve(config: Config, host: str, port: int) -> None:
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         backlog=BACKLOG,
     )
+    uvicorn.Server(settings).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        line = f"--host {host} --port {port}: found {error.strerror}; allowed: a free port of this machine"
+        raise Misconfigured([line]) from error
 
 
 def sign(config: Config, source: str, file: str) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -54,6 +55,16 @@ def test_wrong_configuration_ends_the_start_with_its_faults(config_file: Callabl
     assert "nothing.toml: cannot be read" in no_file.stderr
     assert "allowed: hris, okta" in no_source.stderr
     assert not any("Traceback" in each.stderr for each in (unknown, no_secret, no_file, no_source))
+
+
+def test_port_that_is_taken_ends_the_start(config_file: Callable[..., Path]) -> None:
+    """Nothing is gained by starting again and again: exit 2, with the address and what is wrong with it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ran = run("--config", str(config_file()), "--port", port)
+
+    assert 2 == ran.returncode
+    assert f"--port {port}: found Address already in use" in ran.stderr
 
 
 def test_process_stops_cleanly_and_logs_no_secret(serve: Serve) -> None:
