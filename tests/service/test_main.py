@@ -63,7 +63,7 @@ def test_port_that_is_taken_ends_the_start(config_file: Callable[..., Path]) -> 
         port = str(taken.getsockname()[1])
         ran = run("--config", str(config_file()), "--port", port)
 
-    assert 2 == ran.returncode
+    assert ran.returncode == 2
     assert f"--port {port}: found Address already in use" in ran.stderr
 
 

@@ -60,6 +60,31 @@ class Quirk(StrEnum):
     DUPLICATE_IS_500 = auto()
     REMOVES_MEMBERS_BY_VALUE = auto()  # not RFC 7644: path ``members`` and a value
     SHOWS_NO_GROUPS = auto()
+    REFUSES_FILTER_400 = auto()
+    REFUSES_FILTER_501 = auto()
+    SMALL_PAGES = auto()  # two resources a page, however many were asked for
+    IGNORES_START = auto()  # answers with the first page whichever was asked for
+    NO_PATCH_404 = auto()
+    NO_PATCH_405 = auto()
+    NO_PATCH_501 = auto()
+    NO_VALUE_PATHS = auto()  # neither for entries nor for members
+    PATCH_KNOWS_NO_TITLE = auto()  # refuses the whole for it
+    PUT_FORGETS_TITLE = auto()
+    NO_PUT = auto()
+    CREATE_KNOWS_NO_TITLE_400 = auto()
+    CREATE_KNOWS_NO_TITLE_422 = auto()
+    CREATE_NEEDS_PRIMARY = auto()  # a first e-mail address that is the primary one
+
+
+REFUSED_METHODS = {
+    ("PATCH", Quirk.NO_PATCH_404): 404,
+    ("PATCH", Quirk.NO_PATCH_405): 405,
+    ("PATCH", Quirk.NO_PATCH_501): 501,
+    ("PUT", Quirk.NO_PUT): 405,
+}
+REFUSED_FILTERS = {Quirk.REFUSES_FILTER_400: 400, Quirk.REFUSES_FILTER_501: 501}
+REFUSED_TITLES = {Quirk.CREATE_KNOWS_NO_TITLE_400: 400, Quirk.CREATE_KNOWS_NO_TITLE_422: 422}
+SMALL_PAGE = 2
 
 
 class Said(NamedTuple):
@@ -206,6 +231,9 @@ class FakeScim:
     def _check(self, said: Said) -> None:
         if said.headers.get("authorization") != f"Bearer {self.token}":
             raise Problem(401, "the token is wrong")
+        for (method, quirk), status in REFUSED_METHODS.items():
+            if method == said.method and quirk in self.quirks:
+                raise Problem(status, f"{method} is not for this server")
         if said.body is None:
             return
         if said.headers["content-type"] != MEDIA_TYPE:
@@ -224,22 +252,28 @@ class FakeScim:
 
     def _query(self, kind: str, query: str, _: object) -> httpx.Response:
         resources = [self._shown(kind, resource) for resource in self.held[kind].values()]
-        if query:
-            name, _, value = query.partition("=")
-            found = FILTER.fullmatch(unquote(value))
-            if name != "filter" or not found:
+        asked = dict(part.split("=", 1) for part in query.split("&")) if query else {}
+        if asked.keys() - {"filter", "startIndex", "count"}:
+            raise Problem(400, "this query is not understood", "invalidSyntax")
+        if "filter" in asked:
+            found = FILTER.fullmatch(unquote(asked["filter"]))
+            if not found:
                 raise Problem(400, "this filter is not understood", "invalidFilter")
             resources = self._filtered(resources, found["name"], json.loads(found["value"]))
+        page = self._page(resources, int(asked.get("startIndex", 1)), int(asked.get("count", len(resources))))
         body = {
             "schemas": [LIST],
             "totalResults": len(resources),
-            "Resources": [self._told(each) for each in resources],
+            "Resources": [self._told(each) for each in page],
         }
         if not resources and Quirk.NO_EMPTY_RESOURCES in self.quirks:
             del body["Resources"]
         return reply(200, body)
 
     def _filtered(self, resources: list[Resource], name: str, value: str) -> list[Resource]:
+        for quirk, status in REFUSED_FILTERS.items():
+            if quirk in self.quirks:
+                raise Problem(status, "filters are not for this server")
         if Quirk.IGNORES_FILTER in self.quirks:
             return resources
         if Quirk.KNOWS_NO_FILTER in self.quirks:
@@ -247,12 +281,17 @@ class FakeScim:
         fold = str.lower if name in {"userName", "displayName"} else str
         return [each for each in resources if fold(str(each.get(name, ""))) == fold(value)]
 
+    def _page(self, resources: list[Resource], start: int, count: int) -> list[Resource]:
+        first = 0 if Quirk.IGNORES_START in self.quirks else start - 1
+        return resources[first : first + (SMALL_PAGE if Quirk.SMALL_PAGES in self.quirks else count)]
+
     def _get(self, kind: str, resource_id: str, _: object) -> httpx.Response:
         return reply(200, self._told(self._shown(kind, self._held(kind, resource_id))))
 
     def _create(self, kind: str, _: str, body: Resource) -> httpx.Response:
         if READ_ONLY & body.keys():
             raise Problem(400, "the server gives these", "mutability")
+        self._check_new(body)
         check(kind, body)
         self._check_unique(kind, body, None)
         resource = {**copy.deepcopy(body), "id": self._new_id(kind)}
@@ -286,6 +325,19 @@ class FakeScim:
             return httpx.Response(204)
         return self._get(kind, resource_id, None)
 
+    def _replace(self, kind: str, resource_id: str, body: Resource) -> httpx.Response:
+        """Keep what is said and nothing else (RFC 7644 section 3.5.1 lets a server clear what is left out)."""
+        held = self._held(kind, resource_id)
+        if (READ_ONLY - {"id"}) & body.keys() or body.get("id", held["id"]) != held["id"]:
+            raise Problem(400, "the server gives these", "mutability")
+        check(kind, body)
+        self._check_unique(kind, body, resource_id)
+        changed = {**copy.deepcopy(body), "id": held["id"]}
+        if Quirk.PUT_FORGETS_TITLE in self.quirks:
+            changed.pop("title", None)
+        self.held[kind][resource_id] = changed
+        return httpx.Response(204) if Quirk.NO_CONTENT in self.quirks else self._get(kind, resource_id, None)
+
     def _delete(self, kind: str, resource_id: str, _: object) -> httpx.Response:
         self._held(kind, resource_id)
         del self.held[kind][resource_id]
@@ -318,10 +370,22 @@ class FakeScim:
             return Problem(400, "exists already")
         return Problem(409, "taken", "" if Quirk.BARE_CONFLICT in self.quirks else "uniqueness")
 
+    def _check_new(self, body: Resource) -> None:
+        for quirk, status in REFUSED_TITLES.items():
+            if quirk in self.quirks and "title" in body:
+                raise Problem(status, "Title is not an attribute of this server")
+        emails = body.get("emails", [])
+        if Quirk.CREATE_NEEDS_PRIMARY in self.quirks and not any(each.get("primary") for each in emails):
+            raise Problem(400, "emails.primary is required")
+
     def _check_dialect(self, operation: Resource) -> None:
         path = str(operation.get("path", ""))
+        if Quirk.PATCH_KNOWS_NO_TITLE in self.quirks and path == "title":
+            raise Problem(400, "there is no such attribute here", "invalidPath")
+        if Quirk.NO_VALUE_PATHS in self.quirks and "[" in path:
+            raise Problem(400, "a path has no filter here", "invalidPath")
         by_value = operation.get("op") == "remove" and path == "members" and "value" in operation
-        if Quirk.REMOVES_MEMBERS_BY_VALUE in self.quirks:
+        if self.quirks & {Quirk.REMOVES_MEMBERS_BY_VALUE, Quirk.NO_VALUE_PATHS}:
             if operation.get("op") == "remove" and path.startswith("members["):
                 raise Problem(400, "a path of members has no filter", "invalidPath")
         elif by_value:
@@ -358,6 +422,7 @@ METHODS: dict[tuple[str, bool], Callable[[FakeScim, str, str, Any], httpx.Respon
     ("GET", True): FakeScim._get,
     ("POST", False): FakeScim._create,
     ("PATCH", True): FakeScim._patch,
+    ("PUT", True): FakeScim._replace,
     ("DELETE", True): FakeScim._delete,
 }
 

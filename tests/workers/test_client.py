@@ -17,7 +17,7 @@ from lifecycle.secrets import Secret
 from tests.workers.fake_scim import BASE_URL, FakeScim, Quirk, answers, cuts_before
 from tests.workers.stories import patiently, target
 from workers.http import Http, mock_transport
-from workers.scim.client import Client, Conversation
+from workers.scim.client import PAGE_SIZE, PAGES_MAX, Client, Conversation
 from workers.scim.token import EARLY_SECONDS
 
 ODD = [
@@ -190,6 +190,200 @@ def test_every_request_is_kept_with_its_answer() -> None:
         ("GET", "/Users?filter=userName eq ...", 200),
     ]
     assert all(each.milliseconds >= 0 for each in conversation.exchanges)
+
+
+# ---- where filters do not help
+
+
+Page = dict[str, Any]
+
+
+class Lists:
+    """A server of nothing but lists: it answers with these pages in turn, the last one for ever."""
+
+    def __init__(self, *pages: Page) -> None:
+        """Keep the pages."""
+        self.pages = list(pages)
+        self.asked: list[dict[str, list[str]]] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer; a filter is refused."""
+        asked = parse_qs(request.url.query.decode())
+        self.asked.append(asked)
+        if "filter" in asked:
+            return httpx.Response(501, json={"detail": "no filters here"})
+        return httpx.Response(200, json=self.pages[0] if len(self.pages) == 1 else self.pages.pop(0))
+
+    def starts(self) -> list[str]:
+        """Return where each page was asked to begin."""
+        return [asked["startIndex"][0] for asked in self.asked if "startIndex" in asked]
+
+
+def page(first: int, last: int, total: int | None = None) -> Page:
+    """Make a page of accounts."""
+    told = {} if total is None else {"totalResults": total}
+    return {"Resources": [{"id": f"u-{each}"} for each in range(first, last + 1)], **told}
+
+
+def ids(hits: list[dict[str, Any]]) -> list[str]:
+    """Return the ids of resources."""
+    return [hit["id"] for hit in hits]
+
+
+@pytest.mark.parametrize("total", [5, None], ids=["total", "no total"])
+def test_next_page_begins_after_what_came(total: int | None) -> None:
+    """A server may give fewer than were asked for (RFC 7644 section 3.4.2.4): what came counts, not what was asked."""
+    server = Lists(page(1, 3, total), page(4, 4, total), page(5, 5, total), page(1, 0, total))
+
+    found = client(server).everyone(talk(), "Users")
+
+    assert ids(found) == ["u-1", "u-2", "u-3", "u-4", "u-5"]
+    assert server.starts() == ["1", "4", "5"] + ([] if total else ["6"])
+    assert {each["count"][0] for each in server.asked} == {str(PAGE_SIZE)}
+
+
+@pytest.mark.parametrize(
+    "empty", [{}, {"Resources": []}, {"Resources": None}, {"totalResults": 0}, {"totalResults": 9}]
+)
+def test_list_without_resources_is_the_end(empty: Page) -> None:
+    """``Resources`` may be missing where there are none; what a server counts besides changes nothing."""
+    first, later = Lists(empty), Lists(page(1, 2, 9), empty)
+
+    assert client(first).everyone(talk(), "Users") == []
+    assert ids(client(later).everyone(talk(), "Users")) == ["u-1", "u-2"]
+    assert len(first.asked) == 1
+    assert len(later.asked) == 2
+
+
+def test_page_that_comes_again_ends_it() -> None:
+    """A server that ignores where to start and tells no total gives all that it has on each page."""
+    server = Lists(page(1, 3))
+
+    assert ids(client(server).everyone(talk(), "Users")) == ["u-1", "u-2", "u-3"]
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("total", [4, 6, 500])
+def test_page_that_comes_again_and_is_not_all_is_refused(total: int) -> None:
+    """Who is on no page may be the very person: that nobody was found would be a lie."""
+    server = Lists(page(1, 3, total))
+
+    with pytest.raises(Refused) as caught:
+        client(server).everyone(talk(), "Users")
+
+    assert caught.value.reason == "filter_unsupported"
+    assert len(server.asked) == 2
+
+
+def test_resource_that_moves_to_the_next_page_meanwhile_is_one() -> None:
+    """Pages by index shift under writes: what comes twice is kept once, and the reading goes on."""
+    server = Lists(page(1, 3, 5), page(3, 4, 5), page(5, 5, 5))
+
+    assert ids(client(server).everyone(talk(), "Users")) == ["u-1", "u-2", "u-3", "u-4", "u-5"]
+
+
+def test_reading_all_is_bounded() -> None:
+    """A target of a million accounts, or one that never ends, is not read for one person."""
+    server = Lists(*(page(each, each) for each in range(1, PAGES_MAX * 2)))
+
+    with pytest.raises(Refused) as caught:
+        client(server).everyone(talk(), "Users")
+
+    assert caught.value.reason == "filter_unsupported"
+    assert len(server.asked) == PAGES_MAX
+
+
+def test_leave_is_asked_before_every_page() -> None:
+    """Whoever lost the person in the middle of a long list stops there."""
+    left = iter([None, None])
+    server = Lists(*(page(each, each) for each in range(1, 9)))
+
+    with pytest.raises(StopIteration):
+        client(server).everyone(Conversation(lambda: next(left)), "Users")
+
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("quirk", [Quirk.REFUSES_FILTER_400, Quirk.REFUSES_FILTER_501])
+def test_all_are_read_where_a_filter_is_refused(quirk: Quirk) -> None:
+    """400 and 501 are the two ways to say that; the caller verifies each."""
+    fake = FakeScim(frozenset({quirk, Quirk.SMALL_PAGES}))
+    for name in ("anna", "bo", "zoe"):
+        fake.add("Users", userName=name)
+
+    hits = client(fake).query(talk(), "Users", "userName", "bo")
+
+    assert [hit["userName"] for hit in hits] == ["anna", "bo", "zoe"]
+    assert len(fake.log) == 3
+
+
+@pytest.mark.parametrize("pages", [set(), {Quirk.SMALL_PAGES}], ids=["one page", "pages"])
+def test_filter_that_is_ignored_gives_all_and_not_the_first_page(pages: set[Quirk]) -> None:
+    """A first page of everybody looks like an answer; its total shows that it is not whole."""
+    fake = FakeScim(frozenset({Quirk.IGNORES_FILTER, *pages}))
+    for name in ("anna", "bo", "zoe"):
+        fake.add("Users", userName=name)
+
+    hits = client(fake).query(talk(), "Users", "userName", "zoe")
+
+    assert [hit["userName"] for hit in hits] == ["anna", "bo", "zoe"]
+    assert len(fake.log) == (3 if pages else 1)
+
+
+def test_filter_that_is_answered_is_one_request() -> None:
+    """Nobody, or the one that was asked for: no page is read besides."""
+    fake = FakeScim()
+    fake.add("Users", userName="anna")
+    fake.add("Users", userName="bo")
+    found = client(fake)
+
+    assert len(found.query(talk(), "Users", "userName", "bo")) == 1
+    assert found.query(talk(), "Users", "userName", "zoe") == []
+    assert len(fake.log) == 2
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
+def test_other_answers_to_a_filter_are_no_reason_to_read_all(status: int) -> None:
+    """They are about the credentials, the time or the address, and not about the filter."""
+    fake = FakeScim()
+    fake.next(answers(status))
+
+    with pytest.raises((Postponed, Refused)):
+        client(fake).query(talk(), "Users", "userName", "bo")
+
+    assert len(fake.log) == 1
+
+
+def test_caller_says_which_other_status_is_a_refusal_of_the_filter() -> None:
+    """A server error that comes again may be meant so."""
+    fake = FakeScim()
+    fake.add("Users", userName="bo")
+    fake.next(answers(500))
+
+    hits = client(fake).query(talk(), "Users", "userName", "bo", allow={500})
+
+    assert [hit["userName"] for hit in hits] == ["bo"]
+
+
+def test_refused_filter_is_told_where_reading_all_does_not_help() -> None:
+    """The operator reads what the target said to the filter, not that a list is long."""
+    server = Lists(page(1, 2, 9))
+
+    with pytest.raises(Refused) as caught:
+        client(server).query(talk(), "Users", "userName", "bo")
+
+    assert "no filters here" in caught.value.message
+
+
+def test_target_that_is_busy_while_all_are_read_is_asked_later() -> None:
+    """Time will mend that, and half a list is none."""
+    fake = FakeScim(frozenset({Quirk.REFUSES_FILTER_501, Quirk.SMALL_PAGES}))
+    for name in ("anna", "bo", "zoe"):
+        fake.add("Users", userName=name)
+    fake.next(answers(429), on="GET /Users?startIndex=3")
+
+    with pytest.raises(Postponed):
+        client(fake).query(talk(), "Users", "userName", "bo")
 
 
 # ---- bearers

@@ -11,7 +11,17 @@ from scim2_models import Context, EnterpriseUser, PatchOp, User
 from lifecycle.paths import Path, parse_path
 from tests.workers.fake_scim import PATCH_OP, USER, apply, check, other_case
 from tests.workers.stories import patiently
-from workers.plan import attribute, changes, is_active, new_account, value_at
+from workers.plan import (
+    ESSENTIAL,
+    attribute,
+    changes,
+    essential,
+    is_active,
+    new_account,
+    replacement,
+    value_at,
+    with_primary,
+)
 from workers.policy import Wanted
 from workers.targets.scim import ATTRIBUTES, ENTERPRISE
 
@@ -252,3 +262,134 @@ def test_attribute_of_what_is_no_object_is_nothing(odd: object) -> None:
     """Whatever stands in the place of an object has no attributes."""
     assert attribute(odd, "title") is None
     assert value_at({"name": odd}, parse_path("name.givenName")) is None
+
+
+# ---- where PATCH, or a whole new account, is refused
+
+
+def put(account: dict[str, Any], *, active: bool | None = None, adopt: bool = False, **paths: object) -> dict[str, Any]:
+    """Make the replacement for a few paths, given by short names."""
+    names = {"email": EMAIL, "department": f"{ENTERPRISE}:department", "given": "name.givenName"}
+    attributes = {parse_path(names.get(name, name)): value for name, value in paths.items()}
+    return replacement(account, Wanted("E1042", "bo", active, attributes, frozenset()), adopt=adopt)
+
+
+@patiently
+@given(accounts(), wishes(), st.booleans())
+def test_replacement_is_what_the_patch_would_give(account: dict[str, Any], wanted: Wanted, adopt: bool) -> None:
+    """From any account: all is as wanted, the rest is as it was, and the account that was read is not touched."""
+    before = copy.deepcopy(account)
+
+    body = replacement(account, wanted, adopt=adopt)
+
+    assert account == before
+    assert changes(body, wanted, adopt=adopt) == []
+    assert unmanaged(account, wanted) == unmanaged(body, wanted)
+    assert account["id"] == body["id"]
+    assert set(account["schemas"]) <= set(body["schemas"])
+    assert {name for name in body if name.startswith("urn:")} <= set(body["schemas"])
+
+
+@patiently
+@given(accounts(), wishes())
+def test_replacement_keeps_to_the_spelling_of_the_target(account: dict[str, Any], wanted: Wanted) -> None:
+    """No name is there twice, in two letter cases: one of them would be lost."""
+    body = replacement(other_case(account), wanted, adopt=True)
+
+    folded = [name.lower() for name in body]
+    assert len(folded) == len(set(folded))
+    assert changes(body, wanted, adopt=True) == []
+
+
+@patiently
+@given(accounts())
+def test_replacement_without_a_wish_is_the_account(account: dict[str, Any]) -> None:
+    """Nothing is wanted, nothing is changed."""
+    shown = account | {"meta": {"version": "1"}, "groups": [{"value": "g-1"}]}
+
+    assert account == replacement(shown, Wanted(None, None, None, {}, frozenset()), adopt=True)
+
+
+@pytest.mark.parametrize("name", ["meta", "Meta", "groups", "GROUPS"])
+def test_what_is_the_targets_own_is_not_put(name: str) -> None:
+    """Read-only attributes are never said again, however they are spelt; nor is a null."""
+    assert put({"schemas": [USER], "userName": "bo", name: [{"value": "x"}], "title": None}) == {
+        "schemas": [USER],
+        "userName": "bo",
+    }
+
+
+def test_entries_of_a_replacement_stay_in_their_places() -> None:
+    """A value changes where it stands, with what else its entry says; other entries stay."""
+    emails = [{"type": "home", "value": "h@x"}, {"Type": "Work", "VALUE": "old@x", "primary": True}, {"value": "z@x"}]
+
+    body = put({"emails": emails}, email="new@x")
+
+    assert body["emails"] == [emails[0], {"Type": "Work", "VALUE": "new@x", "primary": True}, emails[2]]
+    assert put({"emails": emails}, email=None)["emails"] == [emails[0], emails[2]]
+
+
+def test_extension_that_is_new_in_a_replacement_is_among_its_schemas() -> None:
+    """An object without its schema is refused by strict servers; so is a body without any."""
+    assert put({"userName": "bo"}, department="Support") == {
+        "userName": "bo",
+        "schemas": [USER, ENTERPRISE],
+        ENTERPRISE: {"department": "Support"},
+    }
+
+
+@pytest.mark.parametrize(("shown", "said"), [(True, False), ("True", False), (None, False), (False, False)], ids=repr)
+def test_replacement_of_a_leaver_says_inactive(shown: object, said: bool) -> None:
+    """Whatever the account shows, and however it writes it."""
+    body = put({"active": shown} if shown is not None else {}, active=False)
+
+    assert body["active"] is said
+
+
+def test_replacement_leaves_access_alone_where_nobody_spoke_of_it() -> None:
+    """An inactive account is not opened by a change of title."""
+    assert put({"active": False}, title="Lead")["active"] is False
+
+
+def test_replacement_never_takes_an_external_id_from_somebody() -> None:
+    """Ours is written on adoption, where there is none."""
+    assert "externalId" not in put({}, adopt=False)
+    assert put({}, adopt=True)["externalId"] == "E1042"
+    assert put({"externalId": "E9"}, adopt=True)["externalId"] == "E9"
+
+
+@patiently
+@given(wishes())
+def test_essential_account_is_valid_and_a_part_of_the_whole(wanted: Wanted) -> None:
+    """It can be created by itself, names no extension, and what it leaves out is what changes would write next."""
+    whole = new_account(wanted)
+
+    part = essential(whole)
+
+    Account.model_validate(part, scim_ctx=Context.RESOURCE_CREATION_REQUEST)
+    check("Users", part)
+    assert part.keys() <= ESSENTIAL
+    assert part["schemas"] == [USER]
+    assert all(whole[name] == part[name] for name in part.keys() - {"schemas", "emails"})
+    assert (whole.keys() & ESSENTIAL) == part.keys()
+
+
+def test_first_address_becomes_the_primary_one() -> None:
+    """One and only one, and the body that was given is not touched."""
+    body = {"emails": [{"type": "work", "value": "a@x"}, {"type": "home", "value": "b@x"}]}
+    before = copy.deepcopy(body)
+
+    found = with_primary(body)
+
+    assert found["emails"] == [{"type": "work", "value": "a@x", "primary": True}, {"type": "home", "value": "b@x"}]
+    assert body == before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"userName": "bo"}, {"emails": [{"value": "a@x", "primary": False}, {"value": "b@x", "primary": True}]}],
+    ids=repr,
+)
+def test_primary_address_that_was_chosen_is_left(body: dict[str, Any]) -> None:
+    """No address, or one that is the primary already: nothing is added."""
+    assert body == with_primary(body)

@@ -23,6 +23,8 @@ FINAL = frozenset({"invalidVers", "uniqueness", "tooMany", "sensitive"})
 # Of these the fault is in one value, and the way of asking was understood: a PUT would only put more at stake.
 CONTENT = frozenset({"invalidValue", "mutability"})
 
+Refusal = tuple[Operation, Answer]
+
 
 @dataclass(frozen=True)
 class Change:
@@ -43,10 +45,12 @@ class Change:
         refused = self._patch(found, operations)
         if refused is None:
             return True, None
-        left = self._one_by_one(found, operations, refused)
-        if not left:
+        refusals = self._one_by_one(found, operations, refused)
+        if not refusals:
             return True, None
-        shown = None if scim_type(refused) in CONTENT else self.replace(found)
+        left, refused = [operation for operation, _ in refusals], refusals[0][1]
+        about_content = any(scim_type(answer) in CONTENT for _, answer in refusals)
+        shown = None if about_content else self.replace(found)
         if shown is None and not any(operation["path"] == "active" for operation in left):
             taken = len(left) < len(operations)
             return taken, Refused(f"the target refuses {_paths(left)}: {said(refused)}", reason="refused")
@@ -65,7 +69,8 @@ class Change:
         answer = self.client.put(self.talk, USERS, account_id, body, allow=REFUSALS | {SERVER_ERROR})
         if answer.status not in {OK, NO_CONTENT}:
             return None
-        return parse(answer) or self.client.get(self.talk, USERS, account_id)
+        told = parse(answer)
+        return told if attribute(told, "id") else self.client.get(self.talk, USERS, account_id)
 
     def _patch(self, found: Resource, operations: list[Operation]) -> Answer | None:
         """Return the refusal, None where the target took all. Raises what no other way of asking would cure."""
@@ -77,13 +82,17 @@ class Change:
             raise failure(answer, datetime.now(UTC))
         return answer
 
-    def _one_by_one(self, found: Resource, operations: list[Operation], refused: Answer) -> list[Operation]:
-        """Return the operations that are refused alone too; where there seems to be no PATCH, only access is tried."""
+    def _one_by_one(self, found: Resource, operations: list[Operation], refused: Answer) -> list[Refusal]:
+        """Return what is refused alone too; where there seems to be no PATCH, only access is tried."""
         if len(operations) == 1:
-            return operations
-        alone = [each for each in operations if refused.status == BAD_REQUEST or each["path"] == "active"]
-        taken = [each for each in alone if self._patch(found, [each]) is None]
-        return [each for each in operations if each not in taken]
+            return [(operations[0], refused)]
+        refusals = []
+        for operation in operations:
+            alone = refused.status == BAD_REQUEST or operation["path"] == "active"
+            answer = self._patch(found, [operation]) if alone else refused
+            if answer is not None:
+                refusals.append((operation, answer))
+        return refusals
 
 
 def _name(resource: Resource) -> str:

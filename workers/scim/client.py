@@ -94,10 +94,16 @@ class Client:
             known = len(found)
             found |= {json.dumps(hit, sort_keys=True): hit for hit in page}
             total = parse(answer).get("totalResults")
-            # Some ignore where to start and give the same page again.
-            if len(found) == known or (isinstance(total, int) and received >= total):
+            # Some ignore where to start and give the same page again; who else there is, such a server never tells.
+            repeated = len(found) == known
+            complete = len(found) >= total if isinstance(total, int) else repeated
+            if complete or not page:
                 return list(found.values())
-        raise Refused(f"more than {received} {kind} to look through for want of a filter", reason="filter_unsupported")
+            if repeated:
+                break
+        raise Refused(
+            f"more than {len(found)} {kind} to look through for want of a filter", reason="filter_unsupported"
+        )
 
     def create(self, talk: Conversation, kind: str, body: Resource, *, allow: set[int]) -> Answer:
         """Ask for a new resource; the statuses in ``allow`` come back as they are (section 3.3)."""

@@ -77,4 +77,4 @@ class Groups:
 
 
 def _ids(hits: Iterable[Resource], name: str) -> list[Any]:
-    return [attribute(hit, "id") for hit in hits if attribute(hit, "displayName") == name]
+    return [attribute(hit, "id") for hit in hits if attribute(hit, "displayName") == name and attribute(hit, "id")]

@@ -55,10 +55,9 @@ def agree(task: Task) -> Agreement:
         return Agreement(ignored="protected")
     before = _memberships(task, found)
     agreement = Agreement(groups_before=sorted(before))
-    operations = [] if created else changes(found, task.wanted, adopt=task.account is None)
+    operations = [] if created else changes(found, task.wanted, adopt=_adopts(task))
     taken, trouble = _change_of(task).write(found, operations) if operations else (created, None)
-    # Of a leaver only the access counts, and that it was not taken is raised.
-    agreement.trouble = None if task.wanted.active is False else trouble
+    agreement.trouble = trouble
     if taken:
         agreement.applied_at = datetime.now(UTC)
     if task.wanted.active is False:
@@ -226,7 +225,12 @@ def _confirm(task: Task, found: Resource) -> None:
 
 
 def _change_of(task: Task) -> Change:
-    return Change(task.client, task.talk, task.wanted, adopt=task.account is None, cautious=task.cautious)
+    return Change(task.client, task.talk, task.wanted, adopt=_adopts(task), cautious=task.cautious)
+
+
+def _adopts(task: Task) -> bool:
+    """Tell whether our externalId is written too; nothing may stand in the way of a leaver's access."""
+    return task.account is None and task.wanted.active is not False
 
 
 def _memberships(task: Task, found: Resource) -> dict[str, str]:
