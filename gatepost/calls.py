@@ -9,7 +9,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
-from gatepost.processes import python
+from gatepost.processes import EXIT_MISCONFIGURED, python
+from lifecycle.errors import Misconfigured
 
 CALL_SECONDS_MAX = 15.0
 SIGN_SECONDS_MAX = 30.0
@@ -55,9 +56,14 @@ class Signed(NamedTuple):
 
 
 def signed(config: Path, source: str, file: Path) -> Signed:
-    """Let the receiver's own source module sign a file. Raises CallFailed with the reason when it cannot."""
+    """Let the receiver's own source module sign a file. Raises Misconfigured or CallFailed."""
     command = python("service", "--config", str(config), "--sign", source, str(file))
-    done = subprocess.run(command, capture_output=True, timeout=SIGN_SECONDS_MAX, check=False)  # noqa: S603 - ours
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=SIGN_SECONDS_MAX, check=False)  # noqa: S603 - ours
+    except subprocess.TimeoutExpired as error:
+        raise CallFailed("signing the sample took too long") from error
+    if done.returncode == EXIT_MISCONFIGURED:
+        raise Misconfigured(done.stderr.decode().strip().splitlines())
     if done.returncode != 0:
         raise CallFailed(done.stderr.decode().strip())
     found = json.loads(done.stdout)

@@ -124,6 +124,9 @@ def run_demo(*, once: bool, port: int | None, data: Path | None) -> int:
 def _folder(data: Path | None) -> Iterator[Path]:
     if data is not None:
         data.mkdir(parents=True, exist_ok=True)
+        if any(data.iterdir()):
+            msg = f"{data} is not empty: its Redis would remember a story that the target has forgotten; name another"
+            raise NotStarted(msg)
         yield data.resolve()
         return
     with tempfile.TemporaryDirectory(prefix="gatepost-", ignore_cleanup_errors=True) as name:

@@ -29,6 +29,7 @@ from lifecycle.expressions import Expression, compile_expression
 from lifecycle.paths import Path as AttributePath
 from lifecycle.paths import parse_path
 from lifecycle.secrets import Secret
+from lifecycle.signal import TYPES
 
 CONFIG_VARIABLE = "GATEPOST_CONFIG"
 CONFIG_DEFAULT = "gatepost.toml"
@@ -47,6 +48,14 @@ def _compiled(found: object) -> Expression:
         msg = "a CEL expression is a text"
         raise ValueError(msg)  # noqa: TRY004 - pydantic turns ValueError, not TypeError, into a fault
     return compile_expression(found)
+
+
+def _signal_type(found: str) -> str:
+    families = {f"{name.partition('.')[0]}.*" for name in TYPES}
+    if found not in families and found not in TYPES:
+        msg = f"allowed: {', '.join((*TYPES, *sorted(families)))}"
+        raise ValueError(msg)
+    return found
 
 
 def _url(schemes: tuple[str, ...], found: str) -> str:
@@ -155,7 +164,7 @@ class Subscriber(Section):
     format: Literal["standard_webhooks"] = "standard_webhooks"
     url: HttpUrl
     secrets: Annotated[list[Secret], Field(min_length=1, max_length=10)]
-    events: list[Annotated[str, StringConstraints(pattern=r"^[a-z]+\.(\*|[a-z_]+)$")]] | None = None
+    events: Annotated[list[Annotated[str, AfterValidator(_signal_type)]], Field(min_length=1)] | None = None
     allow_private: bool = False
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from lifecycle.event import PERSON_FIELDS
 EXPRESSION_CHARS_MAX = 4096
 
 _FIELD = re.compile(r"\bperson\s*\.\s*([A-Za-z_]\w*)")
+_INDEXED = re.compile(r"\bperson\s*\[\s*(?:\"(\w+)\"|'(\w+)')\s*\]")
 _LITERAL = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
 _UNDEFINED = "Undefined variable or function"
 
@@ -50,7 +51,8 @@ def compile_expression(source: str) -> Expression:
         msg = f"longer than {EXPRESSION_CHARS_MAX} characters"
         raise ValueError(msg)
     program = cel.compile(source)
-    fields = frozenset(_FIELD.findall(_LITERAL.sub("''", source)))
+    named = _FIELD.findall(_LITERAL.sub("''", source))
+    fields = frozenset(named) | {first or second for first, second in _INDEXED.findall(source)}
     unknown = sorted(fields - set(PERSON_FIELDS))
     if unknown:
         msg = f"person has no field {unknown[0]!r}; it has: {', '.join(PERSON_FIELDS)}"

@@ -13,6 +13,7 @@ gatepost:person:KEY                         string  the person, JSON; never expi
 gatepost:person-events:PERSON               zset    refs by time received; trimmed to RETENTION
 gatepost:alias:NAME                         string  person key of a user name or e-mail address; never expires
 gatepost:events, gatepost:events:STATE      zset    refs by time received; final ones trimmed to RETENTION
+gatepost:open:LANE                          zset    refs of events kept or postponed by time received; until settled
 gatepost:failures                           zset    event:REF, notice:ID, signal:ID:SUBSCRIBER by time; until retried
 gatepost:notice:ID                          hash    a notice set aside whole; until it was read after all
 gatepost:signal:ID                          hash    type, body, person, event, target; RETENTION
@@ -52,6 +53,11 @@ def trace(ref: str) -> str:
 def events(state: State) -> str:
     """Name the index of one state."""
     return f"gatepost:events:{state}"
+
+
+def open_events(lane: str) -> str:
+    """Name the index of a lane's events that are to be worked on."""
+    return f"gatepost:open:{lane}"
 
 
 def mailbox(person: str) -> str:

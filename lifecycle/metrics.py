@@ -4,6 +4,7 @@ Each receiver shows the same fleet counters: aggregate over receivers with ``max
 """
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +15,7 @@ from redis.client import Pipeline
 
 from lifecycle import keys
 from lifecycle.event import State
-from lifecycle.queue import LANES
+from lifecycle.queue import LANES, SIGNALS
 
 COUNTERS = {
     "gatepost_events": ("Events settled", ("source", "kind", "state")),
@@ -67,7 +68,8 @@ class FleetCollector:
 
     def _gauges(self) -> Iterator[Metric]:
         depth = GaugeMetricFamily("gatepost_lane_depth", "Jobs that wait in a lane", labels=("lane",))
-        oldest = GaugeMetricFamily("gatepost_oldest_event_seconds", "Age of a lane's oldest job", labels=("lane",))
+        text = "Age of the oldest event, or signal, that a lane has still to work on"
+        oldest = GaugeMetricFamily("gatepost_oldest_event_seconds", text, labels=("lane",))
         for lane in LANES:
             depth.add_metric([lane], self._redis.llen(f"rq:queue:{lane}"))
             oldest.add_metric([lane], self._oldest_seconds(lane))
@@ -76,6 +78,9 @@ class FleetCollector:
         yield GaugeMetricFamily("gatepost_failures", "What waits for a person", value=self._redis.zcard(keys.FAILURES))
 
     def _oldest_seconds(self, lane: str) -> float:
+        if lane != SIGNALS:
+            first: Any = self._redis.zrange(keys.open_events(lane), 0, 0, withscores=True)
+            return max(time.time() - first[0][1] / 1000, 0.0) if first else 0.0
         job: Any = self._redis.lindex(f"rq:queue:{lane}", 0)
         enqueued: Any = self._redis.hget(f"rq:job:{job.decode()}", "enqueued_at") if job else None
         if not enqueued:

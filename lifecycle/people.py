@@ -19,22 +19,18 @@ from rq import Queue
 
 from lifecycle import keys, metrics
 from lifecycle.errors import GatepostError
-from lifecycle.event import OPEN_STATES, STUCK_STATES, Event, State
+from lifecycle.event import OPEN_STATES, STUCK_STATES, Event, Kind, State
 from lifecycle.person import Person
-from lifecycle.queue import CONVERGE, DELIVER, SIGNALS, offer
+from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, SIGNALS, offer
 from lifecycle.signal import Signal, iso
 
 MAILBOX_READ_MAX = 200
 TRACE_LINES_MAX = 200
 SETTLE_TRIES_MAX = 20
 
-# KEYS: lease. ARGV: token, milliseconds. Prolongs a lease that is still ours, or takes it again if nobody has it.
-RENEW = """
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-"""
+# KEYS: lease. ARGV: token, milliseconds. A lease that ran out is lost even if nobody has it now: somebody may have had
+# it.
+RENEW = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('PEXPIRE', KEYS[1], ARGV[2])"
 # KEYS: lease, mailbox. ARGV: token, 1 to keep the lease while the mailbox holds something. Answers 1 unless kept.
 FREE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 1 end
@@ -56,6 +52,8 @@ class Delivery:
     requests: int = 0
     attempts: int = 0
     reason: str | None = None
+    retry_at: str | None = None
+    """The earliest moment of the next attempt, while postponed."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +151,37 @@ class People:
         refs: Any = self._redis.lrange(keys.mailbox(key), 0, MAILBOX_READ_MAX - 1)
         with self._redis.pipeline(transaction=False) as pipe:
             for ref in refs:
-                pipe.hmget(keys.event(ref.decode()), "doc", "state", "deliveries")
+                pipe.hmget(keys.event(ref.decode()), "doc", "person", "state", "deliveries")
             return [_kept(*found) for found in pipe.execute()]
+
+    def namesake(self, key: str) -> Person | None:
+        """Return the person whose user name or address this key is now; None where the key is a person of its own."""
+        alias: Any = self._redis.get(keys.alias(key))
+        if alias is None or alias.decode() == key or self._redis.exists(keys.person(key)):
+            return None
+        other = self.get(alias.decode())
+        return other if key.lower() in other.names() else None
+
+    def hand_over(self, key: str, token: str, lane: str, other: str) -> bool:
+        """Move a name's events to the person who has it, with a job; return False where somebody joins by the name.
+
+        A joiner is never handed over: the address may be another's by now. Raises LeaseLost.
+        """
+        waiting = self.mailbox(key)
+        if not waiting or any(kept.event.kind is Kind.JOINER for kept in waiting):
+            return False
+        with self._redis.pipeline() as pipe:
+            try:
+                pipe.watch(keys.lease(key), keys.mailbox(key))  # type: ignore[no-untyped-call]
+                self._check_lease(pipe, key, token)
+                pipe.multi()
+                for kept in waiting:
+                    _rename(pipe, kept.event, other)
+                offer(pipe, self._queues[lane], CONVERGE, other, lane)
+                pipe.execute()
+            except WatchError as error:
+                raise LeaseLost("the mailbox did not stand still", reason="lease_lost") from error
+        return True
 
     def settle(self, token: str, settled: Settled) -> bool:
         """Make an attempt's results true, all or none; return whether unread events wait, for which the lease is kept.
@@ -211,7 +238,9 @@ class People:
         pipe.zadd(keys.SIGNALS, {signal.id: now})
         pipe.zremrangebyscore(keys.SIGNALS, "-inf", now - keys.RETENTION_SECONDS)
         for subscriber in subscribers:
-            pipe.hset(keys.delivery(signal.id, subscriber), mapping={"state": "waiting", "attempts": 0})
+            # One that is here already keeps its state: what was delivered is not delivered again.
+            pipe.hsetnx(keys.delivery(signal.id, subscriber), "state", "waiting")
+            pipe.hsetnx(keys.delivery(signal.id, subscriber), "attempts", "0")
             pipe.expire(keys.delivery(signal.id, subscriber), keys.RETENTION_SECONDS)
             offer(pipe, self._queues[SIGNALS], DELIVER, signal.id, subscriber)
 
@@ -222,12 +251,30 @@ def _unread(refs: Sequence[bytes], read: set[str], *, progress: bool) -> bool:
     return fresh or (progress and len(refs) > MAILBOX_READ_MAX)
 
 
-def _kept(doc: bytes, state: bytes, deliveries: bytes | None) -> Kept:
+def _rename(pipe: Pipeline, event: Event, other: str) -> None:
+    at = int(event.received_at.timestamp() * 1000)
+    pipe.hset(keys.event(event.ref), "person", other)
+    pipe.lrem(keys.mailbox(event.person), 0, event.ref)
+    pipe.rpush(keys.mailbox(other), event.ref)
+    pipe.zrem(keys.person_events(event.person), event.ref)
+    pipe.zadd(keys.person_events(other), {event.ref: at})
+    pipe.rpush(keys.trace(event.ref), Step(datetime.now(UTC), "link", {"person": other}).to_json())
+
+
+def event_of(doc: bytes | str, person: bytes | str | None) -> Event:
+    """Read an event's record: its person is whom it was kept for, or to whom it was handed over."""
+    event = Event.model_validate_json(doc)
+    if not person:
+        return event
+    return event.model_copy(update={"person": person.decode() if isinstance(person, bytes) else person})
+
+
+def _kept(doc: bytes, person: bytes | None, state: bytes, deliveries: bytes | None) -> Kept:
     found = {
         name: Delivery(**fields | {"outcome": State(fields["outcome"])})
         for name, fields in json.loads(deliveries or b"{}").items()
     }
-    return Kept(Event.model_validate_json(doc), State(state.decode()), found)
+    return Kept(event_of(doc, person), State(state.decode()), found)
 
 
 def dump_deliveries(deliveries: dict[str, Delivery]) -> str:
@@ -243,7 +290,7 @@ def _write_event(pipe: Pipeline, settlement: Settlement) -> None:
         "deliveries": dump_deliveries(settlement.deliveries),
         "reason": settlement.reason or "",
         "detail": settlement.detail or "",
-        "settled_at": str(now),
+        "settled_at": "" if state in OPEN_STATES else str(now),
     }
     pipe.hset(keys.event(event.ref), mapping=record)
     move(pipe, event, settlement.kept.state, state)
@@ -265,6 +312,11 @@ def move(pipe: Pipeline, event: Event, before: State, after: State) -> None:
     at = int(event.received_at.timestamp() * 1000)
     pipe.zrem(keys.events(before), event.ref)
     pipe.zadd(keys.events(after), {event.ref: at})
+    lane = keys.open_events(LANE_OF_KIND[event.kind])
+    if after in {State.KEPT, State.POSTPONED}:
+        pipe.zadd(lane, {event.ref: at})
+    else:
+        pipe.zrem(lane, event.ref)
     if after in STUCK_STATES:
         pipe.zadd(keys.FAILURES, {f"event:{event.ref}": time.time()})
     elif before in STUCK_STATES:

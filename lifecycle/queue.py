@@ -41,6 +41,7 @@ RETRY_SECONDS = (1, 2, 4, 8, 15, 30, 60, 60, 60, 60)
 
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 2.0
+LATEST = datetime(9999, 1, 1, tzinfo=UTC)  # "never", as some write it; the calendar ends soon after
 WORKER_RETRIES = 16
 WORKER_RETRY_SECONDS_MAX = 1.0
 
@@ -59,6 +60,7 @@ while i <= #ARGV do
     redis.call('RPUSH', 'gatepost:mailbox:' .. person, ref)
     redis.call('ZADD', 'gatepost:events', at, ref)
     redis.call('ZADD', 'gatepost:events:kept', at, ref)
+    redis.call('ZADD', 'gatepost:open:' .. lane, at, ref)
     redis.call('ZADD', 'gatepost:person-events:' .. person, at, ref)
     if not offered[lane .. person] then
       offered[lane .. person] = true
@@ -109,6 +111,7 @@ def offer(pipe: Pipeline, queue: Queue, func: str, *args: str, at: datetime | No
         queue.enqueue(func, *args, **options)
     else:
         # RQ cuts moments to whole seconds, and a job that comes early finds that nothing is due yet.
+        at = min(at, LATEST)
         whole = at if at.microsecond == 0 else at.replace(microsecond=0) + timedelta(seconds=1)
         queue.enqueue_at(whole, func, *args, **options)
 

@@ -13,11 +13,12 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from redis import Redis
+from redis.exceptions import WatchError
 
 from lifecycle import keys
 from lifecycle.errors import Malformed, Unknown
-from lifecycle.event import Event, State
-from lifecycle.people import Step, dump_deliveries, move
+from lifecycle.event import State
+from lifecycle.people import Step, dump_deliveries, event_of, move
 from lifecycle.person import Person
 from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, SIGNALS, lanes, offer
 from lifecycle.signal import iso
@@ -118,7 +119,7 @@ class Records:
         if not record:
             return None
         fields = {name.decode(): value.decode() for name, value in record.items()}
-        event = Event.model_validate_json(fields["doc"])
+        event = event_of(fields["doc"], fields.get("person"))
         deliveries = json.loads(fields.get("deliveries") or "{}")
         return {
             "id": event.id,
@@ -243,12 +244,21 @@ class Records:
             self._retry_signal(rest)
 
     def _retry_event(self, ref: str, actor: str) -> None:
+        try:
+            self._offer_event(ref, actor)
+        except WatchError as error:
+            raise Unknown(f"event:{ref} was retried by somebody else", reason="failure_unknown") from error
+
+    def _offer_event(self, ref: str, actor: str) -> None:
         record: Any = self._redis.hgetall(keys.event(ref))
-        event = Event.model_validate_json(record[b"doc"])
+        event = event_of(record[b"doc"], record.get(b"person"))
         lane = LANE_OF_KIND[event.kind]
         step = Step(datetime.now(UTC), "retry", {"by": actor})
         with self._redis.pipeline() as pipe:
-            pipe.multi()  # RQ would ask for it in the middle, which redis-py refuses
+            pipe.watch(keys.event(ref))  # type: ignore[no-untyped-call]
+            if pipe.zscore(keys.FAILURES, f"event:{ref}") is None:
+                raise Unknown(f"event:{ref} was retried by somebody else", reason="failure_unknown")
+            pipe.multi()
             pipe.hset(keys.event(ref), mapping={"state": State.KEPT.value, "deliveries": dump_deliveries({})})
             move(pipe, event, State(record[b"state"].decode()), State.KEPT)
             pipe.rpush(keys.trace(ref), step.to_json())

@@ -32,7 +32,7 @@ def _resolve(found: Any, info: ValidationInfo) -> Secret:  # noqa: ANN401 - what
         return Secret(
             found,
             _required(
-                os.environ.get(name),
+                os.environ.get(name, "").strip(),
                 f"the environment has no {name}; allowed: the name of a variable that is set",
             ),
         )

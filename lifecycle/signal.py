@@ -7,6 +7,19 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 SIGNAL_ID_CHARS = 26
+# What may be subscribed to; the last five are reserved for what is still to come.
+TYPES = (
+    "person.provisioned",
+    "person.updated",
+    "person.suspended",
+    "person.restored",
+    "delivery.failed",
+    "person.deleted",
+    "safety.held",
+    "safety.released",
+    "drift.found",
+    "review.completed",
+)
 
 # Standard Webhooks' example schedule; each wait is moved by up to 20 % at random.
 RETRY_SECONDS = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)

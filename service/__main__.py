@@ -4,6 +4,7 @@ import argparse
 import base64
 import gc
 import json
+import logging
 import socket
 import sys
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from lifecycle.errors import Misconfigured
 from lifecycle.lifeline import hold_lifeline
 from lifecycle.log import set_up_logs
 from service.app import configured_sources, create_app
+from service.protocol import Protocol
 
 EXIT_MISCONFIGURED = 2
 KEEP_ALIVE_SECONDS = 65
@@ -53,7 +55,8 @@ def serve(config: Config, host: str, port: int) -> None:
     settings = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
+        ws="none",
         access_log=False,
         log_level="warning",
         server_header=False,
@@ -62,6 +65,8 @@ def serve(config: Config, host: str, port: int) -> None:
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         backlog=BACKLOG,
     )
+    # A fault of ours is in the log already, without its text; uvicorn would add the text.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.exc_info is None)
     uvicorn.Server(settings).run(sockets=[listening])
 
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,7 +18,6 @@ from lifecycle.metrics import FleetCollector
 from lifecycle.queue import connect
 from lifecycle.records import Records
 from service import problems
-from service.api.admin import guarded
 from service.api.endpoints import Api
 from service.health import Health
 from service.hooks import METHODS, Configured, Hooks
@@ -33,13 +32,10 @@ def create_app(config: Config) -> Starlette:
     redis = connect(config.redis.url, patient=False)
     registry = CollectorRegistry()
     registry.register(FleetCollector(redis))
-    notices = Counter("gatepost_notices", "Notices received", ("source", "result"), registry=registry)
     intake = Intake(config.redis.url)
-    hooks = Hooks(sources, intake, notices, config.service.max_body_bytes)
-    records = Records(redis)
-    api = Api(records, hooks, list(sources))
+    hooks = Hooks(sources, intake, registry, config.service.max_body_bytes)
+    api = Api(Records(redis), hooks, list(sources))
     health = Health(redis, registry)
-    tokens = [token.value for token in config.service.admin_tokens]
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -47,20 +43,14 @@ def create_app(config: Config) -> Starlette:
         await intake.close()
         redis.close()
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/hooks/{source}", hooks, methods=METHODS),
             Route("/health/live", health.live),
             Route("/health/ready", health.ready),
             Route("/metrics", health.metrics),
             Route("/openapi.yaml", openapi),
-            Route("/v1/events", guarded(api.events, tokens)),
-            Route("/v1/events/{id:path}", guarded(api.event, tokens)),
-            Route("/v1/people/{key:path}", guarded(api.person, tokens)),
-            Route("/v1/failures", guarded(api.failures, tokens)),
-            Route("/v1/failures/{id:path}/retry", guarded(api.retry, tokens), methods=["POST"]),
-            Route("/v1/signals", guarded(api.signals, tokens)),
-            Route("/v1/signals/{id}", guarded(api.signal, tokens)),
+            *api.routes([token.value for token in config.service.admin_tokens]),
         ],
         exception_handlers={
             GatepostError: problems.on_error,
@@ -69,6 +59,9 @@ def create_app(config: Config) -> Starlette:
         },
         lifespan=lifespan,
     )
+    # A redirect would name the host that the sender made up.
+    app.router.redirect_slashes = False
+    return app
 
 
 def configured_sources(config: Config) -> dict[str, Configured]:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import NamedTuple
 
 import structlog
-from prometheus_client import Counter
+from prometheus_client import CollectorRegistry, Counter
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -37,9 +37,12 @@ class Hooks:
     """Receives notices of all configured sources; an ASGI application, for a Request is much of what a notice costs."""
 
     def __init__(
-        self, sources: Mapping[str, Configured], intake: Intake, notices: Counter, body_bytes_max: int
+        self, sources: Mapping[str, Configured], intake: Intake, registry: CollectorRegistry, body_bytes_max: int
     ) -> None:
         """Keep what every request needs."""
+        notices = Counter("gatepost_notices", "Notices received", ("source", "result"), registry=registry)
+        text = "Events of kinds that we do not carry"
+        self._ignored = Counter("gatepost_kinds_ignored", text, ("source",), registry=registry)
         self._sources = sources
         self._intake = intake
         self._notices = cache(notices.labels)
@@ -83,6 +86,8 @@ class Hooks:
         reading = source.adapter.read(notice, source.name, now)
         accepted = await self._intake.put(reading.events) if reading.events else 0
         counts = Counts(accepted, len(reading.events) - accepted, len(reading.ignored))
+        if reading.ignored:
+            self._ignored.labels(source.name).inc(len(reading.ignored))
         result = "accepted" if accepted else "duplicate" if reading.events else "ignored"
         return source.adapter.answer(counts), result
 

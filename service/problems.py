@@ -37,14 +37,18 @@ log = structlog.get_logger()
 
 
 def problem(status: int, reason: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return an answer with a problem document."""
+    return Response(json.dumps(document(status, reason, detail)), status, headers, MEDIA_TYPE)
+
+
+def document(status: int, reason: str, detail: str) -> dict[str, object]:
     """Return a problem document; ``reason`` is a word of ours that does not change."""
-    document = {
+    return {
         "type": f"urn:gatepost:problem:{reason}",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
     }
-    return Response(json.dumps(document), status, headers, MEDIA_TYPE)
 
 
 async def on_error(request: Request, error: Exception) -> Response:

@@ -6,6 +6,7 @@ fewest requests.
 """
 
 import random
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -14,20 +15,23 @@ import structlog
 from rq.timeouts import JobTimeoutException
 
 from lifecycle.errors import GatepostError, Held, Postponed
-from lifecycle.event import State
+from lifecycle.event import Kind, State
 from lifecycle.log import fault
 from lifecycle.people import Kept, LeaseLost, Settlement
 from lifecycle.person import Person
 from workers.fold import Folded, fold
 from workers.outcome import Place, Result, World
-from workers.policy import Ignored, Wanted, decide
+from workers.policy import Ignored, decide
 from workers.scim.client import Conversation
-from workers.settle import attempts, settle, still_open
+from workers.settle import attempts, settle, still_open, waits
 from workers.targets.base import Agreement, Task
 
 ROUNDS_MAX = 10
+# With the longest request after it, an attempt still ends before RQ's limit for a job.
+ATTEMPT_SECONDS_MAX = 20.0
 RETRY_BASE_SECONDS, RETRY_CAP_SECONDS = 1.0, 300.0
 DOUBLINGS_MAX = 16
+NO_ACCOUNT = "no_account"
 # About a day of waits of two and a half minutes on average; a fault of our own is not hoped away that long.
 TRIES_MAX, INTERNAL_TRIES_MAX = 500, 5
 
@@ -43,11 +47,16 @@ def converge(world: World, key: str, lane: str) -> None:
         people.look_again(key, lane, people.lease_ends_at(key))
         return
     try:
+        other = people.namesake(key)
+        if other is not None and people.hand_over(key, token, lane, other.key):
+            return
         for _ in range(ROUNDS_MAX):
             if not attempt(world, key, token):
                 return
         people.look_again(key, lane, datetime.now(UTC))
     except LeaseLost:
+        # What was found is for a later attempt to find again; its events are still in the mailbox.
+        people.look_again(key, lane, people.lease_ends_at(key))
         log.warning("person.lease_lost", lane=lane)
     finally:
         people.free(key, token)
@@ -61,7 +70,14 @@ def attempt(world: World, key: str, token: str) -> bool:
     if not mailbox:
         return not people.free(key, token, only_if_empty=True)
     folded = fold(people.get(key), [kept.event for kept in mailbox], datetime.now(UTC))
-    results = _agree_everywhere(world, folded, mailbox, lambda: people.renew(key, token))
+    deadline = time.monotonic() + ATTEMPT_SECONDS_MAX
+
+    def may_send() -> None:
+        if time.monotonic() > deadline:
+            raise Postponed("the target is too slow for one attempt", reason="slow")
+        people.renew(key, token)
+
+    results = _agree_everywhere(world, folded, mailbox, may_send, datetime.now(UTC))
     settled = settle(world.config, folded, mailbox, results, datetime.now(UTC))
     more = people.settle(token, settled)
     for settlement in settled.settlements:
@@ -76,16 +92,12 @@ def backoff(tries: int) -> timedelta:
 
 
 def _agree_everywhere(
-    world: World, folded: Folded, mailbox: Sequence[Kept], may_send: Callable[[], None]
+    world: World, folded: Folded, mailbox: Sequence[Kept], may_send: Callable[[], None], now: datetime
 ) -> list[Result]:
-    """Bring each target to agree for which an event is still open; a slow target keeps nobody from the others."""
+    """Bring each target to agree that is due; a slow target keeps nobody from the others."""
     counting = {event.ref for event in folded.counting}
     live = [kept for kept in mailbox if kept.event.ref in counting]
-    tries = {
-        name: max(attempts(kept, name) for kept in live)
-        for name in world.places
-        if any(still_open(kept, name) for kept in live)
-    }
+    tries = {name: [attempts(kept, name) for kept in live] for name in world.places if _due(live, name, now)}
 
     def one(name: str) -> Result:
         return _agree(world, folded.person, world.places[name], tries[name], Conversation(may_send))
@@ -96,8 +108,17 @@ def _agree_everywhere(
         return list(pool.map(one, tries))
 
 
-def _agree(world: World, person: Person, place: Place, tries: int, talk: Conversation) -> Result:
+def _due(live: Sequence[Kept], name: str, now: datetime) -> bool:
+    """Tell whether a target is to be asked: not while it wants to be left alone, unless somebody leaves."""
+    waiting = any(waits(kept, name, now) for kept in live)
+    leaving = any(kept.event.kind is Kind.LEAVER and name not in kept.deliveries for kept in live)
+    return any(still_open(kept, name) for kept in live) and (leaving or not waiting)
+
+
+def _agree(world: World, person: Person, place: Place, tried: Sequence[int], talk: Conversation) -> Result:
     """Make one attempt on one target; every error but a lost lease becomes an outcome here."""
+    # The newest event decides how long there is hope; one that was tried before may have written.
+    tries, cautious = min(tried), max(tried) > 0
     policy = world.config.policy
     account = person.accounts.get(place.name)
     try:
@@ -105,10 +126,14 @@ def _agree(world: World, person: Person, place: Place, tries: int, talk: Convers
         if isinstance(wanted, Ignored):
             return Result(place.name, State.IGNORED, Agreement(), talk, wanted.reason)
         protected = frozenset(name.lower() for name in policy.protected)
-        task = Task(wanted, account, tries > 0, protected, place.client, place.groups, talk)
-        return _result(place.name, wanted, place.adapter.agree(task), talk, tries)
-    except (LeaseLost, JobTimeoutException):
+        managed = frozenset(group for grant in policy.grants for group in grant.groups)
+        task = Task(wanted, account, cautious, protected, managed, place.client, place.groups, talk)
+        return _result(place.name, place.adapter.agree(task), talk, tries)
+    except LeaseLost:
         raise
+    except JobTimeoutException:
+        slow = Postponed("the target took longer than a job may", reason="slow")
+        return _troubled(place.name, Agreement(), talk, slow, tries)
     except GatepostError as error:
         return _troubled(place.name, Agreement(), talk, error, tries)
     except Exception as error:  # noqa: BLE001 - a fault of ours must neither lose the event nor kill the lane
@@ -117,13 +142,13 @@ def _agree(world: World, person: Person, place: Place, tries: int, talk: Convers
         return _troubled(place.name, Agreement(), talk, ours, tries)
 
 
-def _result(name: str, wanted: Wanted, agreement: Agreement, talk: Conversation, tries: int) -> Result:
+def _result(name: str, agreement: Agreement, talk: Conversation, tries: int) -> Result:
     if agreement.ignored:
         return Result(name, State.IGNORED, agreement, talk, agreement.ignored)
     if agreement.trouble:
         return _troubled(name, agreement, talk, agreement.trouble, tries)
     state = State.APPLIED if agreement.change else State.UNCHANGED
-    return Result(name, state, agreement, talk, detail=agreement.note, wanted_active=wanted.active)
+    return Result(name, state, agreement, talk, NO_ACCOUNT if agreement.note else None, agreement.note)
 
 
 def _troubled(name: str, agreement: Agreement, talk: Conversation, error: GatepostError, tries: int) -> Result:

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from redis import Redis
 from rq import Queue
+from rq.timeouts import JobTimeoutException
 
 from lifecycle import keys, metrics
 from lifecycle.config import Subscriber
@@ -50,7 +51,12 @@ class Deliverer:
             self._record(signal_id, name, number, {"at": iso(started), "error": "subscriber_unknown"}, FAILED, None)
             return
         try:
+            # A name server or a subscriber that drips can hold an attempt for longer than a job may take.
             answer = self._send(signal_id, signal[b"body"], subscriber, started)
+        except JobTimeoutException:
+            attempt = {"at": iso(started), "status": None, "error": "slow"}
+            self._settle(signal_id, name, number, attempt, final=False, wait_until=None)
+            return
         except (Postponed, Refused) as error:
             attempt = {"at": iso(started), "status": None, "error": error.reason, "detail": error.message}
             final = isinstance(error, Refused)

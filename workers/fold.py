@@ -80,7 +80,10 @@ def _status_rank(fact: Fact) -> tuple[datetime, bool, str]:
 
 def _outranked_by(person: Person, event: Event) -> str | None:
     """Return the event that leaves this one without effect; None while it still has some."""
-    if event.kind in STATUS:
-        return person.status.event if person.status and person.status.event != event.ref else None
+    status = person.status
+    if event.kind in STATUS and status and status.event == event.ref:
+        return None
+    if event.kind in STATUS and status and status.value != STATUS[event.kind].value:
+        return status.event
     holders = [person.facts[name].event for name, _ in _facts(event, person) if name in person.facts]
     return None if not holders or event.ref in holders else max(holders)

@@ -44,4 +44,3 @@ class Result:
     reason: str | None = None
     detail: str | None = None
     retry_at: datetime | None = None
-    wanted_active: bool | None = None

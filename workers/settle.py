@@ -1,6 +1,7 @@
 """From the results of an attempt to all that it changes. Pure; ``lifecycle.people`` makes it true in one step."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from lifecycle.config import Config
 from lifecycle.event import Event, Kind, State
 from lifecycle.people import Delivery, Kept, Settled, Settlement, Step
 from lifecycle.queue import lanes_of
+from lifecycle.signal import iso
 from workers.fold import Folded
 from workers.outcome import Result
 from workers.scim.client import Exchange
@@ -30,12 +32,18 @@ def still_open(kept: Kept, target: str) -> bool:
     return target not in kept.deliveries or kept.deliveries[target].outcome is State.POSTPONED
 
 
+def waits(kept: Kept, target: str, now: datetime) -> bool:
+    """Tell whether this event's next attempt on a target lies ahead; the look for it is scheduled already."""
+    delivery = kept.deliveries.get(target)
+    return bool(delivery and delivery.retry_at and datetime.fromisoformat(delivery.retry_at) > now)
+
+
 def settle(
     config: Config, folded: Folded, mailbox: Sequence[Kept], results: Sequence[Result], now: datetime
 ) -> Settled:
     """Return what one attempt changes: the person, where each event stands, signals, and later looks."""
     cause = _cause(folded)
-    settlements = [_settlement(kept, folded, results, cause, now) for kept in mailbox]
+    settlements = [_settlement(config, kept, folded, results, cause, now) for kept in mailbox]
     accounts = {result.place: result.agreement.account for result in results if result.agreement.account}
     person = folded.person.model_copy(update={"accounts": {**folded.person.accounts, **accounts}})
     return Settled(
@@ -62,7 +70,7 @@ def _cause(folded: Folded) -> Event | None:
 
 
 def _settlement(
-    kept: Kept, folded: Folded, results: Sequence[Result], cause: Event | None, now: datetime
+    config: Config, kept: Kept, folded: Folded, results: Sequence[Result], cause: Event | None, now: datetime
 ) -> Settlement:
     ref = kept.event.ref
     if ref in folded.superseded:
@@ -73,15 +81,17 @@ def _settlement(
         moment = kept.event.effective_at
         steps = () if kept.state is State.SCHEDULED else (Step(now, "fold", {"scheduled_for": str(moment)}),)
         return Settlement(kept, State.SCHEDULED, kept.deliveries, steps)
-    return _delivered(kept, results, cause, now)
+    return _delivered(config, kept, results, cause, now)
 
 
-def _delivered(kept: Kept, results: Sequence[Result], cause: Event | None, now: datetime) -> Settlement:
+def _delivered(config: Config, kept: Kept, results: Sequence[Result], cause: Event | None, now: datetime) -> Settlement:
     is_cause = cause is not None and cause.ref == kept.event.ref
     mine = [result for result in results if still_open(kept, result.place)]
-    deliveries = dict(kept.deliveries)
+    deliveries = {name: _known(delivery, name in config.targets) for name, delivery in kept.deliveries.items()}
     for result in mine:
         deliveries[result.place] = _delivery(kept, result, is_cause=is_cause)
+    for name in config.targets.keys() - deliveries.keys():
+        deliveries[name] = Delivery(State.POSTPONED, reason="waiting")
     outcomes = {delivery.outcome for delivery in deliveries.values()}
     state = next((state for state in WORST_FIRST if state in outcomes), State.IGNORED)
     worst = next((result for result in mine if result.state is state), None)
@@ -94,14 +104,25 @@ def _delivered(kept: Kept, results: Sequence[Result], cause: Event | None, now: 
     ]
     for result in mine:
         steps += _steps(result, now) if is_cause else [_outcome_step(result, now)]
-    reason = worst.reason if worst else None if deliveries else "no_target"
+    reason = (
+        worst.reason if worst else next((each.reason for each in deliveries.values() if each.outcome is state), None)
+    )
+    reason = reason if deliveries else "no_target"
     return Settlement(kept, state, deliveries, tuple(steps), reason, worst.detail if worst else None)
 
 
 def _delivery(kept: Kept, result: Result, *, is_cause: bool) -> Delivery:
     before = kept.deliveries.get(result.place, Delivery(State.KEPT))
     requests = before.requests + (len(result.talk.exchanges) if is_cause else 0)
-    return Delivery(result.state, requests, before.attempts + 1, result.reason)
+    retry_at = iso(result.retry_at) if result.retry_at else None
+    return Delivery(result.state, requests, before.attempts + 1, result.reason, retry_at)
+
+
+def _known(delivery: Delivery, configured: bool) -> Delivery:
+    """Fail what waits for a target that the configuration no longer has: nobody would try it again."""
+    if configured or delivery.outcome is not State.POSTPONED:
+        return delivery
+    return replace(delivery, outcome=State.FAILED, reason="target_unknown", retry_at=None)
 
 
 def _steps(result: Result, now: datetime) -> list[Step]:

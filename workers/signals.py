@@ -1,5 +1,6 @@
 """What subscribers are told of an attempt: one signal for each target that changed or failed. Pure."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -53,8 +54,17 @@ def _change(person: Person, cause: Event, result: Result, now: datetime) -> Sign
         **{name: iso(moment) if moment else None for name, moment in moments.items()},
         "latency_ms": round((now - cause.received_at).total_seconds() * 1000),
     }
-    signal_type = f"person.{agreement.change}"
-    return make_signal(signal_type, person=person.key, event=cause.ref, target=result.place, data=data, at=now)
+    # One event may change an account twice, when its groups had trouble; each change is news of its own.
+    what = json.dumps([account.active if account else None, agreement.groups_added, agreement.groups_removed])
+    return make_signal(
+        f"person.{agreement.change}",
+        person=person.key,
+        event=cause.ref,
+        target=result.place,
+        data=data,
+        at=now,
+        nonce=what,
+    )
 
 
 def _failed(person: Person, cause: Event, result: Result, now: datetime) -> Signal:

@@ -1,16 +1,18 @@
 """What operators read and ask again. Redis is read in the thread pool: these are few, and pages are bounded."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from lifecycle.errors import Malformed, Unavailable, Unknown, Unreadable
 from lifecycle.records import PAGE_DEFAULT, PAGE_MAX, Page, Records
+from service.api.admin import guarded
 from service.hooks import Hooks
 
 ACTOR = "api"
@@ -25,6 +27,18 @@ class Api:
         self._records = records
         self._hooks = hooks
         self._sources = sources
+
+    def routes(self, tokens: Sequence[str]) -> list[Route]:
+        """Return the routes, each for bearers of one of the tokens only."""
+        return [
+            Route("/v1/events", guarded(self.events, tokens)),
+            Route("/v1/events/{id:path}", guarded(self.event, tokens)),
+            Route("/v1/people/{key:path}", guarded(self.person, tokens)),
+            Route("/v1/failures", guarded(self.failures, tokens)),
+            Route("/v1/failures/{id:path}/retry", guarded(self.retry, tokens), methods=["POST"]),
+            Route("/v1/signals", guarded(self.signals, tokens)),
+            Route("/v1/signals/{id}", guarded(self.signal, tokens)),
+        ]
 
     async def events(self, request: Request) -> Response:
         """``GET /v1/events``."""

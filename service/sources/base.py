@@ -8,7 +8,7 @@ nearest neighbour (shared secret: ``okta``; signed body with time: ``standard_we
 
 import hmac
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -18,6 +18,7 @@ from lifecycle.errors import Unreadable, Unsupported
 from lifecycle.event import EVENT_ID_CHARS_MAX, Event, Kind, Profile
 
 NOTES_MAX = 5
+AHEAD_MAX = timedelta(minutes=5)
 
 
 class Assurance(StrEnum):
@@ -128,6 +129,11 @@ def person_key(profile: Profile) -> str:
     if key is None:
         raise Unreadable("person needs external_id, user_name or email", reason="person_unnamed")
     return key
+
+
+def source_time(moment: datetime, now: datetime) -> datetime:
+    """Return the source's time in UTC, at most a little ahead of ours: a wrong clock must not outrank all else."""
+    return min(in_utc(moment), now + AHEAD_MAX)
 
 
 def in_utc(moment: datetime) -> datetime:

@@ -25,8 +25,8 @@ from service.sources.base import (
     Notice,
     Reading,
     event_id,
-    in_utc,
     same_secret,
+    source_time,
     unreadable,
 )
 
@@ -146,7 +146,7 @@ def _event(entry: _LogEvent, source: str, now: datetime) -> Event:
         kind=KINDS[entry.eventType],
         person=user.id,
         profile=profile,
-        occurred_at=in_utc(entry.published),
+        occurred_at=source_time(entry.published, now),
         received_at=now,
         vendor_kind=entry.eventType,
     )

@@ -31,6 +31,7 @@ from service.sources.base import (
     in_utc,
     no_greeting,
     person_key,
+    source_time,
     unreadable,
 )
 
@@ -93,8 +94,8 @@ def read(notice: Notice, source: str, now: datetime) -> Reading:
         kind=KINDS[body.type],
         person=person_key(body.data.person),
         profile=body.data.person,
-        occurred_at=_aware(body.timestamp),
-        effective_at=_aware(body.data.effective_at) if body.data.effective_at else None,
+        occurred_at=source_time(_with_zone(body.timestamp), now),
+        effective_at=in_utc(_with_zone(body.data.effective_at)) if body.data.effective_at else None,
         received_at=now,
         vendor_kind=body.type,
     )
@@ -124,5 +125,5 @@ def _type(body: bytes) -> str | None:
         return None
 
 
-def _aware(moment: datetime) -> datetime:
-    return in_utc(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+def _with_zone(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -138,10 +138,23 @@ REFUSALS: list[tuple[dict[str, Any], str, str, str]] = [
     ({"policy": {"grants": [{"when": "true", "groups": []}]}}, "policy.grants.0.groups", "a list", "at least 1 item"),
     ({"subscribers": {"siem": SIEM | {"url": "http://siem"}}}, "subscribers.siem", "a table", "https://"),
     (
-        {"subscribers": {"siem": SIEM | {"events": ["Person"]}}},
+        {"subscribers": {"siem": SIEM | {"events": ["person.suspendd"]}}},
         "subscribers.siem.events.0",
-        "'Person'",
-        "a name that matches",
+        "'person.suspendd'",
+        "person.suspended",
+    ),
+    ({"subscribers": {"siem": SIEM | {"events": []}}}, "subscribers.siem.events", "a list", "at least 1 item"),
+    (
+        {"policy": {"scope": "person['titel'] == 'x'"}},
+        "policy.scope",
+        "\"person['titel'] == 'x'\"",
+        "person has no field",
+    ),
+    (
+        {"targets": {"crm": {"adapter": "scim", "base_url": "https://crm:99999/", "token": "env:SECRET"}}},
+        "targets.crm.base_url",
+        "'https://crm:99999/'",
+        "0-65535",
     ),
     (
         {"subscribers": {"siem": SIEM | {"secrets": ["env:SECRET"]}}},
@@ -316,8 +329,8 @@ def test_unknown_adapter_is_told_with_the_known_ones() -> None:
     ("events", "wanted", "unwanted"),
     [
         (None, ["person.updated", "delivery.failed"], []),
-        ([], [], ["person.updated"]),
         (["person.*"], ["person.updated", "person.suspended"], ["delivery.failed", "personal.x"]),
+        (["person.suspended", "person.deleted"], ["person.suspended"], ["person.updated"]),
         (["person.suspended"], ["person.suspended"], ["person.updated"]),
     ],
 )

@@ -110,6 +110,22 @@ async def test_secret_of_any_letters_is_believed(config: MakeConfig, monkeypatch
     assert answer.status_code == 204
 
 
+async def test_unknown_kinds_are_counted(client: httpx.AsyncClient) -> None:
+    """Beside known ones in the same notice too, so that somebody can see what a source says and we do not carry."""
+    notice = okta(okta_entry(), okta_entry("u-2", "user.mfa.factor.reset_all"))
+
+    await client.post("/hooks/okta", content=notice, headers={"authorization": SECRETS["okta"]})
+
+    assert 'gatepost_kinds_ignored_total{source="okta"} 1.0' in (await client.get("/metrics")).text
+
+
+async def test_path_with_a_slash_too_many_is_not_redirected(client: httpx.AsyncClient) -> None:
+    """A redirect would lead to whatever host the sender named."""
+    answer = await client.post("/hooks/okta/", content=b"{}")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
 async def test_unknown_kinds_are_thanked_for_and_ignored(client: httpx.AsyncClient, redis: Redis) -> None:
     """An event that we do not carry is a success that keeps nothing."""
     body = canonical("person.promoted")

@@ -83,3 +83,29 @@ def test_process_stops_cleanly_and_logs_no_secret(serve: Serve) -> None:
         "request.refused",
     }
     assert not any(word in text for word in (*SECRETS.values(), "wrong-secret", '"who"', "Traceback"))
+
+
+def test_what_is_not_http_gets_a_problem_document(serve: Serve) -> None:
+    """Garbage is refused in our own words, and the connection is closed."""
+    with socket.create_connection(("127.0.0.1", int(serve().url.rpartition(":")[2]))) as connection:
+        connection.sendall(b"this is not HTTP\r\n\r\n")
+        answer = b""
+        while chunk := connection.recv(65_536):
+            answer += chunk
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"400 Bad Request" in head.splitlines()[0]
+    assert b"application/problem+json" in head
+    assert "Invalid HTTP request" in json.loads(body)["detail"]
+
+
+@pytest.mark.parametrize("flood", [b"a" * 65_536, b"x-more: and more\r\n" * 4_096], ids=["one", "many"])
+def test_headers_without_an_end_end_the_connection(serve: Serve, flood: bytes) -> None:
+    """Whoever sends headers for ever is cut off early, long before it costs anything."""
+    served = serve()
+    with socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2]))) as connection:
+        connection.sendall(b"POST /hooks/okta HTTP/1.1\r\nhost: x\r\nx-flood: ")
+        with pytest.raises(ConnectionError):
+            connection.sendall(flood * 1_000)
+
+    assert httpx.get(f"{served.url}/health/live").status_code == 200

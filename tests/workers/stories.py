@@ -1,7 +1,7 @@
 """What the workers' tests are told with: events and persons in few words, a target to meet, and a referee."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from scim2_models import Group as ScimGroup
 from lifecycle import keys
 from lifecycle.config import Config, Policy, Target
 from lifecycle.event import Event, Kind, Profile
-from lifecycle.people import People
+from lifecycle.people import People, dump_deliveries
 from lifecycle.person import Account, Fact, Person, Status
 from lifecycle.queue import PUT, JobWriter, lanes, put_arguments
 from lifecycle.records import Records
@@ -116,7 +116,9 @@ class Meeting:
         assert isinstance(wanted, Wanted), "the policy is tested elsewhere"
         protected = frozenset(name.lower() for name in self.policy.protected)
         talk = Conversation(lambda: None)
-        return Task(wanted, self.account, cautious, protected, self.place.client, self.place.groups, talk)
+        managed = frozenset(group for grant in self.policy.grants for group in grant.groups)
+        place = self.place
+        return Task(wanted, self.account, cautious, protected, managed, place.client, place.groups, talk)
 
     def agree(self, known: Person, *, cautious: bool = False) -> Agreement:
         """Make one attempt, and remember the account as a settled attempt does."""
@@ -197,9 +199,17 @@ class Stage:
         answers: Any = self.redis.eval(PUT, 0, *put_arguments(events, JobWriter()))
         return list(answers)
 
-    def work(self, key: str = "E1042", lane: str = "people") -> None:
-        """Run one job."""
+    def work(self, key: str = "E1042", lane: str = "people", *, early: bool = False) -> None:
+        """Run one job, when what was postponed is due; early, as the job of another event comes."""
+        if not early:
+            self.fall_due(key)
         converge(self.world, key, lane)
+
+    def fall_due(self, key: str = "E1042") -> None:
+        """Let the moment come for which a target asked: what is kept of it says so."""
+        for kept in self.world.people.mailbox(key):
+            due = {name: replace(each, retry_at=None) for name, each in kept.deliveries.items()}
+            self.redis.hset(keys.event(kept.event.ref), "deliveries", dump_deliveries(due))
 
     def tell(self, *events: Event) -> None:
         """Hear events and work on the person."""

@@ -10,10 +10,11 @@ from typing import Any
 import httpx
 import pytest
 from redis import Redis
+from rq.timeouts import JobTimeoutException
 from structlog.testing import capture_logs
 
 from lifecycle import keys
-from lifecycle.event import Event, Kind
+from lifecycle.event import Event, Kind, Profile
 from lifecycle.person import Status
 from tests.workers.conftest import MakeStage
 from tests.workers.fake_scim import FakeScim, Quirk, answers, cuts_after, cuts_before
@@ -151,6 +152,27 @@ def test_lease_that_was_lost_stops_the_attempt_before_it_writes(stage: Stage, fa
     assert stage.person().facts == {}
     assert stage.mailbox() == ["hris:joined"]
     assert stage.redis.get(keys.lease("E1042")) == b"another job"
+    assert len(stage.later()) == 1
+
+
+def test_lease_that_ran_out_does_not_lose_the_event(stage: Stage, fake: FakeScim) -> None:
+    """Nobody else has the person, and yet what was found may be stale: a later look finds it again."""
+    stage.hear(JOINED)
+
+    def late(proceed: Callable[[], httpx.Response]) -> httpx.Response:
+        answer = proceed()
+        stage.redis.delete(keys.lease("E1042"))
+        return answer
+
+    fake.next(late, on="POST")
+
+    stage.work()
+    looks = stage.later()
+    stage.work()
+
+    assert len(looks) == 1
+    assert stage.state("joined") == "applied"
+    assert len(fake.users()) == 1
 
 
 def test_lease_that_was_lost_after_the_last_write_settles_nothing(stage: Stage, fake: FakeScim) -> None:
@@ -306,6 +328,109 @@ def test_suspension_whose_answer_was_lost_is_told_once(stage: Stage, fake: FakeS
 
     assert sum(said.method == "PATCH" for said in fake.log) == 1
     assert [signal["type"] for signal in stage.signals()] == ["person.provisioned", "person.suspended"]
+
+
+def test_target_that_is_to_be_left_alone_is_not_asked_for_others(stage: Stage, fake: FakeScim) -> None:
+    """Who arrives while a target waits does not ask it before its time, and adds no look of their own."""
+    fake.next(answers(429, retry_after="120"))
+    stage.tell(JOINED)
+
+    for number in range(3):
+        stage.hear(event(Kind.MOVER, f"m{number}", minute=5 + number, title=f"Lead {number}"))
+        stage.work(early=True)
+    waiting = (len(fake.log), len(stage.later()), stage.state("m2"))
+    stage.work()
+
+    assert waiting == (1, 1, "postponed")
+    assert {stage.state(name) for name in ("joined", "m2")} == {"applied"}
+    assert fake.user("bo.ray@acme.example")["title"] == "Lead 2"
+
+
+def test_leaver_does_not_wait_for_the_time_of_others(stage: Stage, fake: FakeScim) -> None:
+    """Whoever leaves is tried at once, however long the target asked others to wait."""
+    stage.tell(JOINED)
+    fake.next(answers(429, retry_after="120"))
+    stage.tell(MOVED)
+
+    stage.hear(LEFT)
+    stage.work(lane="leavers", early=True)
+
+    assert fake.user("bo.ray@acme.example")["active"] is False
+
+
+def test_job_that_took_too_long_is_an_attempt(stage: Stage, fake: FakeScim) -> None:
+    """RQ's limit ends the attempt, not the event: it is postponed and tried again with a look-up first."""
+
+    def slow(_: Callable[[], httpx.Response]) -> httpx.Response:
+        raise JobTimeoutException
+
+    fake.next(slow, on="POST")
+
+    stage.tell(JOINED)
+    before = (stage.state("joined"), stage.found("joined")["reason"], stage.delivery("joined")["attempts"])
+    stage.work()
+
+    assert before == ("postponed", "slow", 1)
+    assert stage.state("joined") == "applied"
+
+
+def test_event_does_not_wait_for_a_target_that_is_gone(make_stage: MakeStage, fake: FakeScim) -> None:
+    """What was postponed on a target that the configuration no longer has fails, instead of waiting for ever."""
+    desk = FakeScim()
+    desk.next(answers(503))
+    make_stage(crm=fake, desk=desk).tell(JOINED)
+
+    stage = make_stage(crm=fake)
+    stage.work()
+
+    assert stage.state("joined") == "failed"
+    assert stage.found("joined")["reason"] == "target_unknown"
+
+
+def test_leaver_is_told_though_a_group_had_trouble_before(make_stage: MakeStage) -> None:
+    """Earlier trouble must not hide that a write whose answer was lost has locked somebody out."""
+    fake = FakeScim()
+    stage = make_stage(crm=fake, policy=AGENTS)
+    stage.tell(JOINED)
+    fake.next(cuts_after(), on="PATCH")
+
+    stage.tell(LEFT)
+    stage.work()
+
+    assert stage.state("joined") == "failed"
+    assert [signal["type"] for signal in stage.signals()][-1] == "person.suspended"
+
+
+# ---- one human under a name
+
+
+def by_address(kind: Kind, name: str, minute: int) -> Event:
+    """Return an event of a source that knows an e-mail address only."""
+    told = event(kind, name, minute=minute)
+    profile = Profile.model_validate({"email": "bo.ray@acme.example"})
+    return told.model_copy(update={"person": "bo.ray@acme.example", "profile": profile})
+
+
+def test_leaver_known_by_address_alone_is_the_person_who_has_it(stage: Stage, fake: FakeScim) -> None:
+    """The event moves to the person of that address, whose account is then locked."""
+    stage.tell(JOINED)
+
+    stage.tell(by_address(Kind.LEAVER, "gone", 5))
+    stage.work()
+
+    assert fake.user("bo.ray@acme.example")["active"] is False
+    assert (stage.state("gone"), stage.found("gone")["person"]) == ("applied", "E1042")
+
+
+def test_joiner_known_by_address_alone_inherits_nothing(stage: Stage, fake: FakeScim) -> None:
+    """An address may be somebody else's by now: who joins by it is not taken for whoever had it."""
+    stage.tell(JOINED)
+    stage.tell(LEFT)
+
+    stage.tell(by_address(Kind.JOINER, "new", 5))
+
+    assert fake.user("bo.ray@acme.example")["active"] is False
+    assert stage.state("new") == "held"
 
 
 # ---- effective dates

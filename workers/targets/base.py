@@ -27,6 +27,8 @@ class Task:
     cautious: bool
     """An earlier attempt may have written: look by every key before anything is created."""
     protected: frozenset[str]
+    managed: frozenset[str]
+    """Every group that the policy names: others are never touched."""
     client: Client
     groups: Groups
     talk: Conversation

@@ -239,7 +239,7 @@ def _memberships(task: Task, found: Resource) -> dict[str, str]:
     shown = attribute(found, "groups")
     for entry in shown if isinstance(shown, list) else []:
         name, group_id = attribute(entry, "display"), attribute(entry, "value")
-        if name in task.wanted.groups and group_id:
+        if name in task.managed and group_id:
             known[str(name)] = str(group_id)
     return known
 
@@ -274,7 +274,7 @@ def _conclude(task: Task, found: Resource, memberships: dict[str, str], agreemen
     digest = _digest(wanted)
     moved = bool(agreement.groups_added or agreement.groups_removed)
     # A write whose answer was lost is found done; that the digest differs shows that it was never told.
-    unseen = account is None or account.digest not in {"", digest}
+    unseen = account is None or account.digest not in {"", digest} or _switched(account, wanted)
     if agreement.applied_at is not None or moved or unseen:
         agreement.change = _change(account, wanted, wrote=agreement.applied_at is not None)
         agreement.applied_at = agreement.applied_at or datetime.now(UTC)
@@ -286,6 +286,10 @@ def _conclude(task: Task, found: Resource, memberships: dict[str, str], agreemen
         digest=digest if agreement.trouble is None else "",
         settled_at=datetime.now(UTC),
     )
+
+
+def _switched(account: Account, wanted: Wanted) -> bool:
+    return wanted.active is not None and account.active is not wanted.active
 
 
 def _change(account: Account | None, wanted: Wanted, *, wrote: bool) -> str:

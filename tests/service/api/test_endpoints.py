@@ -223,7 +223,8 @@ async def test_event_shows_its_timeline(ask: httpx.AsyncClient, redis: Redis) ->
 
     assert (one["state"], one["source"], one["kind"], one["person"]) == ("applied", "hris", "leaver", "E1042")
     assert one["received_at"] == one["effective_at"] == iso(NOW)
-    assert one["deliveries"] == [{"target": "crm", "outcome": "applied", "requests": 2, "attempts": 1, "reason": None}]
+    delivery = {"target": "crm", "outcome": "applied", "requests": 2, "attempts": 1, "reason": None, "retry_at": None}
+    assert one["deliveries"] == [delivery]
     assert [step["step"] for step in one["timeline"]] == ["kept", "apply"]
     assert one["timeline"][0]["detail"] == {"vendor_kind": "person.leaver"}
     assert listed["timeline"] == []

@@ -557,7 +557,7 @@ def test_leaver_whose_account_is_gone_needs_nothing(adapter: str, status: int, r
 
 
 @every_target
-@pytest.mark.parametrize("quirk", [None, Quirk.REMOVES_MEMBERS_BY_VALUE, Quirk.SHOWS_NO_GROUPS, Quirk.INTEGER_IDS])
+@pytest.mark.parametrize("quirk", [None, Quirk.SHOWS_NO_GROUPS, Quirk.INTEGER_IDS])
 def test_groups_are_joined_and_left(adapter: str, quirk: Quirk | None, redis: Redis) -> None:
     """A mover leaves the groups that the policy no longer grants and joins the others; other members stay."""
     grants = policy(Agents="person.department == 'Support'", Sellers="person.department == 'Sales'")
@@ -575,6 +575,35 @@ def test_groups_are_joined_and_left(adapter: str, quirk: Quirk | None, redis: Re
     assert ["u-1", own_id] == meeting.fake.members("Sellers")
     assert meeting.fake.members("Choir") == ["u-1"]
     assert (agreement.groups_added, agreement.groups_removed) == (["Sellers"], ["Agents"])
+
+
+@every_target
+def test_target_that_cannot_take_one_member_out_keeps_all_of_them(adapter: str, redis: Redis) -> None:
+    """Taking out by another dialect could empty the group, so nothing is taken out, and the target's words say why."""
+    grants = policy(Agents="person.department == 'Support'")
+    meeting = meet(redis, adapter, Quirk.REMOVES_MEMBERS_BY_VALUE, policy=grants)
+    meeting.fake.add("Groups", id="g-1", displayName="Agents", members=[{"value": "u-1"}, {"value": "u-2"}])
+    meeting.agree(JOINER)
+    before = meeting.fake.members("Agents")
+
+    agreement = meeting.agree(person(**BO | {"department": "Sales"}))
+
+    assert meeting.fake.members("Agents") == before
+    assert agreement.trouble is not None
+    assert agreement.trouble.reason == "refused"
+
+
+@every_target
+def test_leaver_that_we_never_met_leaves_the_groups_of_the_policy(adapter: str, redis: Redis) -> None:
+    """What the account itself shows counts, though it was somebody else who put it there."""
+    meeting = meet(redis, adapter, policy=AGENTS)
+    meeting.fake.add("Users", **HELD)
+    meeting.fake.add("Groups", id="g-1", displayName="Agents", members=[{"value": HELD["id"]}, {"value": "u-2"}])
+
+    agreement = meeting.agree(LEAVER)
+
+    assert meeting.fake.members("Agents") == ["u-2"]
+    assert (agreement.groups_before, agreement.groups_removed) == (["Agents"], ["Agents"])
 
 
 @every_target
