@@ -1,8 +1,8 @@
 """The only place that imports httpx: time limits, a cap on answers, no redirects, and its errors turned into ours."""
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import httpx
 
@@ -15,8 +15,6 @@ ANSWER_BYTES_MAX = 5_000_000
 KEEP_ALIVE_SECONDS = 30.0
 CONNECTIONS_MAX = 10
 USER_AGENT = f"gatepost/{__version__}"
-
-BaseTransport = httpx.BaseTransport
 
 
 class Unreached(Postponed):
@@ -45,7 +43,7 @@ class Answer(NamedTuple):
 class Http:
     """A warm client: connections and the TLS context live as long as the process."""
 
-    def __init__(self, *, transport: BaseTransport | None = None, bytes_max: int = ANSWER_BYTES_MAX) -> None:
+    def __init__(self, *, transport: httpx.BaseTransport | None = None, bytes_max: int = ANSWER_BYTES_MAX) -> None:
         """Make the client; a transport stands in for the network in tests and pins addresses for subscribers."""
         self._bytes_max = bytes_max
         self._client = httpx.Client(
@@ -103,8 +101,3 @@ def _read(answer: httpx.Response, bytes_max: int, started: float) -> bytes:
         if size >= bytes_max or time.monotonic() - started > ANSWER_SECONDS + CONNECT_SECONDS:
             break
     return b"".join(chunks)[:bytes_max]
-
-
-def mock_transport(handler: Callable[[Any], Any]) -> BaseTransport:
-    """Return a transport that asks a function, for tests."""
-    return httpx.MockTransport(handler)

@@ -77,26 +77,26 @@ def test_sample_that_is_refused_fails(
 
 
 @pytest.mark.parametrize(
-    ("source", "to", "said"),
+    ("source", "to", "ended"),
     [
-        ("hris", "http://127.0.0.1:9", "http://127.0.0.1:9/hooks/hris does not answer"),
-        ("hris", "ftp://127.0.0.1", "ftp://127.0.0.1/hooks/hris is not an http:// or https:// address"),
-        ("workday", "http://127.0.0.1:9", "sources: found no 'workday'; allowed: hris, okta"),
+        ("hris", "http://127.0.0.1:9", (1, "http://127.0.0.1:9/hooks/hris does not answer")),
+        ("hris", "ftp://127.0.0.1", (1, "ftp://127.0.0.1/hooks/hris is not an http:// or https:// address")),
+        ("workday", "http://127.0.0.1:9", (2, "sources: found no 'workday'; allowed: hris, okta")),
     ],
     ids=["nobody there", "no web address", "no such source"],
 )
 def test_sample_that_cannot_be_sent_is_a_sentence(
-    gatepost: Run, toml: Path, tmp_path: Path, source: str, to: str, said: str
+    gatepost: Run, toml: Path, tmp_path: Path, source: str, to: str, ended: tuple[int, str]
 ) -> None:
-    """Nobody at the address, an address that is none, a source that is not configured: one sentence and exit 1."""
+    """Nobody at the address, an address that is none: exit 1; a source that is not configured: 2; each one sentence."""
     sample = tmp_path / "sample.json"
     sample.write_bytes(canonical())
 
     done = gatepost("send", source, str(sample), "--to", to, config=toml)
 
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (ended[0], "")
     (sentence,) = done.stderr.splitlines()
-    assert sentence.startswith(said)
+    assert sentence.startswith(ended[1])
 
 
 def test_notice_needs_a_receiver_to_be_read_again(redis: Redis, gatepost: Run, toml: Path) -> None:

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from redis import Redis
 
 from tests.conftest import MakeConfig
 from tests.workers.fake_scim import BASE_URL, FakeScim
 from tests.workers.stories import Stage
-from workers.http import mock_transport
 
 SUBSCRIBER = {"url": "https://siem.example/hooks", "secrets": ["env:SIEM_WHSEC"]}
 
@@ -29,7 +29,7 @@ def make_stage(redis: Redis, config: MakeConfig) -> MakeStage:
     def make(*, policy: dict[str, Any] | None = None, **fakes: FakeScim) -> Stage:
         section = {"adapter": "scim", "base_url": BASE_URL, "token": "env:CRM_SCIM_TOKEN"}
         found = config(targets=dict.fromkeys(fakes, section), policy=policy or {}, subscribers={"siem": SUBSCRIBER})
-        return Stage(redis, found, {name: mock_transport(each) for name, each in fakes.items()})
+        return Stage(redis, found, {name: httpx.MockTransport(each) for name, each in fakes.items()})
 
     return make
 

@@ -1,8 +1,8 @@
 """A SCIM service provider in memory, strict where the RFCs are, and as odd as real ones where a test says so.
 
-It is a function over requests: ``Http(transport=mock_transport(fake))``. Strict means: a bearer, the right media type,
-exact ``schemas``, operations in lower case, no nulls, one account a userName, PATCH all or nothing. A ``Quirk`` is how
-a server is all the time; a fault is what happens to one request.
+It is a function over requests: ``Http(transport=httpx.MockTransport(fake))``. Strict means: a bearer, the right
+media type, exact ``schemas``, operations in lower case, no nulls, one account a userName, PATCH all or nothing. A
+``Quirk`` is how a server is all the time; a fault is what happens to one request.
 """
 
 import copy

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 from hypothesis import settings
 from redis import Redis
 from scim2_models import Context, EnterpriseUser, PatchOp, User
@@ -20,7 +21,7 @@ from lifecycle.records import Records
 from lifecycle.secrets import Secret
 from tests.workers.fake_scim import BASE_URL, PATCH_OP, SCHEMA, TOKEN, FakeScim, Quirk, Said, has_null
 from workers.converge import converge
-from workers.http import BaseTransport, Http, mock_transport
+from workers.http import Http
 from workers.outcome import Place, World
 from workers.policy import Wanted, decide, mapping_of
 from workers.scim.client import Client, Conversation
@@ -87,7 +88,7 @@ def target(**changed: Any) -> Target:  # noqa: ANN401 - a section of the configu
     return Target.model_validate(default | changed)
 
 
-def place(redis: Redis, transport: BaseTransport, *, adapter: str = "scim", name: str = "crm") -> Place:
+def place(redis: Redis, transport: httpx.BaseTransport, *, adapter: str = "scim", name: str = "crm") -> Place:
     """Make a target with everything that it takes to speak to it."""
     section = target(adapter=adapter)
     client = Client(section, Http(transport=transport))
@@ -108,7 +109,7 @@ class Meeting:
     def __post_init__(self) -> None:
         """Start the server and make the client."""
         self.fake = FakeScim(frozenset(self.quirks))
-        self.place = place(self.redis, mock_transport(self.fake), adapter=self.adapter)
+        self.place = place(self.redis, httpx.MockTransport(self.fake), adapter=self.adapter)
 
     def task(self, known: Person, *, cautious: bool = False) -> Task:
         """Return what one attempt needs."""
@@ -185,7 +186,7 @@ class Stage:
 
     redis: Redis
     config: Config
-    transports: Mapping[str, BaseTransport]
+    transports: Mapping[str, httpx.BaseTransport]
 
     def __post_init__(self) -> None:
         """Make what lives as long as a worker process."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lifecycle.errors import GatepostError, Postponed, Refused
 from tests.workers.stories import patiently
-from workers.http import ANSWER_BYTES_MAX, Answer, Http, mock_transport
+from workers.http import ANSWER_BYTES_MAX, Answer, Http
 from workers.scim.answers import DETAIL_CHARS_MAX, RETRY_AFTER_SECONDS_MAX, failure, parse, retry_at, said, scim_type
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -166,7 +166,7 @@ def failing(kind: type[Exception]) -> Http:
         except TypeError:
             raise kind() from None
 
-    return Http(transport=mock_transport(fail))
+    return Http(transport=httpx.MockTransport(fail))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -192,7 +192,7 @@ def test_url_that_cannot_be_used_is_an_error_of_ours(url: str) -> None:
 
 def test_answer_is_read_up_to_a_limit() -> None:
     """A flood is cut, and what was read is used."""
-    http = Http(transport=mock_transport(lambda _: httpx.Response(200, content=b"x" * 50_000)), bytes_max=1_000)
+    http = Http(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=b"x" * 50_000)), bytes_max=1_000)
 
     assert len(http.send("GET", "https://crm.test/", headers={}).body) == 1_000
     assert ANSWER_BYTES_MAX <= 10_000_000
@@ -212,7 +212,7 @@ def test_answer_that_drips_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that never ends keeps no worker: the time of the whole is bounded, not only of its parts."""
     monkeypatch.setattr("workers.http.ANSWER_SECONDS", 0.2)
     monkeypatch.setattr("workers.http.CONNECT_SECONDS", 0.1)
-    http = Http(transport=mock_transport(lambda _: httpx.Response(200, stream=Drip())))
+    http = Http(transport=httpx.MockTransport(lambda _: httpx.Response(200, stream=Drip())))
     started = time.monotonic()
 
     answer = http.send("GET", "https://crm.test/", headers={})
@@ -226,7 +226,7 @@ def test_body_that_cannot_be_decompressed_is_no_answer() -> None:
     broken = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip"))
 
     with pytest.raises(Postponed) as caught:
-        Http(transport=mock_transport(lambda _: broken)).send("GET", "https://crm.test/", headers={})
+        Http(transport=httpx.MockTransport(lambda _: broken)).send("GET", "https://crm.test/", headers={})
 
     assert caught.value.reason == "no_answer"
 
@@ -239,5 +239,5 @@ def test_redirect_is_not_followed() -> None:
         asked.append(str(request.url))
         return httpx.Response(307, headers={"location": "https://evil.test/"})
 
-    assert Http(transport=mock_transport(redirect)).send("GET", "https://crm.test/", headers={}).status == 307
+    assert Http(transport=httpx.MockTransport(redirect)).send("GET", "https://crm.test/", headers={}).status == 307
     assert asked == ["https://crm.test/"]

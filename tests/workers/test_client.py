@@ -16,7 +16,7 @@ from lifecycle.errors import Postponed, Refused
 from lifecycle.secrets import Secret
 from tests.workers.fake_scim import BASE_URL, FakeScim, Quirk, answers, cuts_before
 from tests.workers.stories import patiently, target
-from workers.http import Http, mock_transport
+from workers.http import Http
 from workers.scim.client import PAGE_SIZE, PAGES_MAX, Client, Conversation
 from workers.scim.token import EARLY_SECONDS
 
@@ -44,7 +44,7 @@ ODD = [
 
 def client(fake: Callable[[httpx.Request], httpx.Response], **section: Any) -> Client:  # noqa: ANN401 - configuration
     """Make a client of a server in memory."""
-    return Client(target(**section), Http(transport=mock_transport(fake)))
+    return Client(target(**section), Http(transport=httpx.MockTransport(fake)))
 
 
 def talk() -> Conversation:
