@@ -8,16 +8,18 @@ and Redis may be shared.
 from typing import Any
 
 from redis import Redis
-from rq import SimpleWorker
+from rq import Queue, SimpleWorker
+from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from lifecycle.errors import Refused
 from workers.jobs import JOBS
 
-# A pop blocks for WORKER_SECONDS - 15; maintenance runs between pops and brings back what a killed worker held.
+# Maintenance runs between pops and brings back what a killed worker held.
 WORKER_SECONDS = 20
 MAINTENANCE_SECONDS = 5
+POP_SECONDS = 2
 
 
 class OurJob(Job):
@@ -43,9 +45,33 @@ class OurJob(Job):
         """Run none."""
 
 
-def make_worker(redis: Redis, lane: str) -> SimpleWorker:
+class LaneWorker(SimpleWorker):
+    """A SimpleWorker that a signal never interrupts.
+
+    RQ's own raises out of whatever an idle worker does: out of a pop, whose job then waits for a minute of maintenance,
+    or out of maintenance, which may swallow it. Here a signal is noted, and the end comes between two pops.
+    """
+
+    def _shutdown(self) -> None:
+        """Note that the end is wanted."""
+        self._stop_requested = True
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """Return the next job; in a burst None when there is none. Raises StopRequested, soon after a signal."""
+        if timeout is None:
+            return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+        while not self._stop_requested:
+            found = super().dequeue_job_and_maintain_ttl(timeout, POP_SECONDS)
+            if found is not None:
+                return found
+        raise StopRequested
+
+
+def make_worker(redis: Redis, lane: str) -> LaneWorker:
     """Return the worker of a lane, not yet started."""
-    return SimpleWorker(
+    return LaneWorker(
         [lane],
         connection=redis,
         serializer=JSONSerializer,

@@ -4,6 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -203,3 +204,26 @@ def test_worker_that_cannot_start_says_why(text: str, code: int, words: str, tmp
     assert code == found.returncode
     assert words in found.stderr
     assert "Traceback" not in found.stderr
+
+
+def test_worker_that_is_told_to_end_leaves_no_job_behind(redis: Redis, configured: Path) -> None:
+    """SIGTERM at any moment ends the worker within seconds, and each job is done or still in the queue."""
+    queue = Queue("people", connection=redis, serializer=JSONSerializer)
+    command = [sys.executable, "-m", "workers", "--lane", "people"]
+    codes = []
+    for pause in (0.0, 0.03, 0.1):
+        worker = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)  # noqa: S603 - our own
+        assert worker.stderr is not None
+        assert b"worker.started" in worker.stderr.readline()
+        for number in range(40):
+            queue.enqueue(CONVERGE, f"nobody-{number}", "people", result_ttl=0)
+        time.sleep(pause)  # the moment of the signal is what is tried
+        worker.terminate()
+        codes.append(worker.wait(15))
+        worker.stderr.close()
+
+        assert redis.llen("rq:queue:people:intermediate") == 0
+        assert redis.zcard("rq:wip:people") == 0
+        assert {key.decode() for key in redis.keys("rq:job:*")} == {f"rq:job:{name}" for name in queue.job_ids}
+
+    assert codes == [0, 0, 0]
