@@ -224,6 +224,7 @@ def test_worker_that_is_told_to_end_leaves_no_job_behind(redis: Redis, configure
 
         assert redis.llen("rq:queue:people:intermediate") == 0
         assert redis.zcard("rq:wip:people") == 0
-        assert {key.decode() for key in redis.keys("rq:job:*")} == {f"rq:job:{name}" for name in queue.job_ids}
+        left: Any = redis.keys("rq:job:*")
+        assert {key.decode() for key in left} == {f"rq:job:{name}" for name in queue.job_ids}
 
     assert codes == [0, 0, 0]
