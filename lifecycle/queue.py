@@ -6,7 +6,6 @@ any RQ worker with the JSON serializer can run them. A job only names a person: 
 
 import hashlib
 import json
-import zlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -131,8 +130,7 @@ def _common() -> tuple[Any, ...]:
 
 
 COMMON = _common()
-DIFFERING = 8
-# COMMON would be a third of each command, and Redis reads 16 KiB at a time: with each read goes an fsync.
+# In the script, for it would be a third of each command.
 PUT = _PUT.replace("COMMON", ", ".join(map(json.dumps, COMMON)))  # a text or number of JSON is one of Lua
 PUT_SHA = hashlib.sha1(PUT.encode(), usedforsecurity=False).hexdigest()
 
@@ -150,19 +148,10 @@ class JobWriter:
         return f"{self._family}-{next(self._numbers)}"
 
     def write(self, lane: str, person: str, now: str) -> list[Any]:
-        """Return the hash's fields and values, one after the other; the DIFFERING ones come first."""
-        data = _as_zlib(f'["{CONVERGE}", null, [{json.dumps(person)}, "{lane}"], {{}}]'.encode())
-        return ["origin", lane, "data", data, "created_at", now, "enqueued_at", now, *COMMON]
-
-
-def _as_zlib(data: bytes) -> bytes:
-    """Return data as a zlib stream of one stored block (RFC 1950, RFC 1951 section 3.2.4).
-
-    RQ reads zlib. So few bytes gain nothing by compression, which costs more time than all else that a job takes.
-    """
-    size = len(data).to_bytes(2, "little")
-    complement = (len(data) ^ 0xFFFF).to_bytes(2, "little")
-    return b"\x78\x01\x01" + size + complement + data + zlib.adler32(data).to_bytes(4, "big")
+        """Return the fields and values of a job's hash that are not COMMON, one after the other."""
+        # RQ compresses its data and reads both; compressing so little would cost more than all else that a job takes.
+        data = f'["{CONVERGE}", null, [{json.dumps(person)}, "{lane}"], {{}}]'
+        return ["origin", lane, "data", data, "created_at", now, "enqueued_at", now]
 
 
 def put_arguments(events: Sequence[Event], writer: JobWriter) -> list[Any]:
@@ -171,7 +160,7 @@ def put_arguments(events: Sequence[Event], writer: JobWriter) -> list[Any]:
     now = utcformat(datetime.now(UTC))
     for event in events:
         lane = LANE_OF_KIND[event.kind]
-        fields = writer.write(lane, event.person, now)[:DIFFERING]
+        fields = writer.write(lane, event.person, now)
         at = int(event.received_at.timestamp() * 1000)
         arguments += [event.ref, event.person, event.to_json(), at, lane, writer.name(), len(fields), *fields]
     return arguments

@@ -151,11 +151,10 @@ def test_event_that_was_kept_is_worked_on_by_a_worker(make_stage: MakeStage, red
     stage.hear(event(Kind.JOINER, "joined", **BO))
     found: Any = redis.lrange("rq:queue:people", 0, -1)
     job = Job.fetch(found[0].decode(), redis, JSONSerializer)
-    raw: Any = redis.hget(f"rq:job:{job.id}", "data")
 
     burst(redis)
 
-    assert json.loads(zlib.decompress(raw)) == [CONVERGE, None, ["E1042", "people"], {}]
+    assert json.loads(job.data) == [CONVERGE, None, ["E1042", "people"], {}]
     assert (job.timeout, job.retries_left, job.description) == (JOB_SECONDS_MAX, DEATHS_MAX, CONVERGE)
     assert stage.state("joined") == "ignored"
 
