@@ -12,24 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from lifecycle import signature
 from lifecycle.errors import Misconfigured
-from lifecycle.expressions import Expression, compile_expression
-from lifecycle.paths import Path as AttributePath
-from lifecycle.paths import parse_path
+from lifecycle.fields import Cel, HttpUrl, Name, RedisUrl, Section, Words
+from lifecycle.nesting import circle
 from lifecycle.secrets import Secret
 from lifecycle.signal import TYPES
+from lifecycle.target import Target
 
 CONFIG_VARIABLE = "GATEPOST_CONFIG"
 CONFIG_DEFAULT = "gatepost.toml"
@@ -38,17 +29,6 @@ FOUND_CHARS_MAX = 80
 
 _CREDENTIALS = re.compile(r"//[^/]*@")
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-
-
-def _compiled(found: object) -> Expression:
-    if isinstance(found, Expression):
-        return found
-    if not isinstance(found, str):
-        msg = "a CEL expression is a text"
-        raise ValueError(msg)  # noqa: TRY004 - pydantic turns ValueError, not TypeError, into a fault
-    return compile_expression(found)
-
 
 def _signal_type(found: str) -> str:
     families = {f"{name.partition('.')[0]}.*" for name in TYPES}
@@ -56,29 +36,6 @@ def _signal_type(found: str) -> str:
         msg = f"allowed: {', '.join((*TYPES, *sorted(families)))}"
         raise ValueError(msg)
     return found
-
-
-def _url(schemes: tuple[str, ...], found: str) -> str:
-    parts = urlsplit(found)
-    _ = parts.port  # raises ValueError for a number that is no port
-    if parts.scheme not in schemes or not (parts.netloc or parts.scheme == "unix"):
-        msg = f"a URL that starts with {' or '.join(f'{scheme}://' for scheme in schemes)}"
-        raise ValueError(msg)
-    if parts.username is not None and parts.scheme in {"http", "https"}:
-        msg = "a URL without credentials in it"
-        raise ValueError(msg)
-    return found
-
-
-HttpUrl = Annotated[str, AfterValidator(lambda found: _url(("https", "http"), found))]
-RedisUrl = Annotated[str, AfterValidator(lambda found: _url(("redis", "rediss", "unix"), found))]
-Cel = Annotated[Expression, BeforeValidator(_compiled)]
-
-
-class Section(BaseModel):
-    """A table of the file: closed, frozen and strict, so that a typing error is found at the start."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
 class Redis(Section):
@@ -109,45 +66,19 @@ class Source(Section):
     secrets: Annotated[list[Secret], Field(min_length=1, max_length=10)]
 
 
-class Target(Section):
-    """A SCIM 2.0 service provider that we keep in agreement."""
-
-    adapter: str
-    base_url: HttpUrl
-    token: Secret | None = None
-    token_url: HttpUrl | None = None
-    client_id: Secret | None = None
-    client_secret: Secret | None = None
-    scopes: list[str] = []
-    leaver: Literal["suspend"] = "suspend"
-    attributes: dict[str, Cel] | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> "Target":
-        credentials = (self.token_url, self.client_id, self.client_secret)
-        if (self.token is None) == (None in credentials) or (self.token and any(credentials)):
-            msg = "either token, or token_url with client_id and client_secret"
-            raise ValueError(msg)
-        for text in self.attributes or {}:
-            try:
-                parse_path(text)
-            except ValueError as error:
-                msg = f"attributes.{text}: {error}"
-                raise ValueError(msg) from error
-        return self
-
-    def mapping(self) -> dict[AttributePath, Expression] | None:
-        """Return the managed paths with their expressions; None leaves them to the adapter."""
-        if self.attributes is None:
-            return None
-        return {parse_path(text): expression for text, expression in self.attributes.items()}
-
-
 class Grant(Section):
-    """Groups for everybody of whom ``when`` is true."""
+    """Groups and roles for everybody of whom ``when`` is true; a group by its display name, or as ``id:...``."""
 
     when: Cel
-    groups: Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)]
+    groups: list[Words] = []
+    roles: list[Words] = []
+
+    @model_validator(mode="after")
+    def _check(self) -> "Grant":
+        if not self.groups and not self.roles:
+            msg = "groups or roles, or both"
+            raise ValueError(msg)
+        return self
 
 
 class Policy(Section):
@@ -156,6 +87,27 @@ class Policy(Section):
     scope: Cel | None = None
     protected: list[str] = []
     grants: list[Grant] = []
+    create_groups: bool = False
+    """Whether a granted group that a target does not have is created, where its profile allows it."""
+    nesting: dict[Words, list[Words]] = {}
+    """Groups that other groups are members of: the outer one to the inner ones."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Policy":
+        if found := circle(self.nesting):
+            msg = f"nesting: {' > '.join(found)}; allowed: groups that do not contain themselves"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """Every group that the policy grants: others are never touched."""
+        return frozenset(group for grant in self.grants for group in grant.groups)
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Every role that the policy grants: others are never touched."""
+        return frozenset(role for grant in self.grants for role in grant.roles)
 
 
 class Subscriber(Section):

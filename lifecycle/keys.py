@@ -20,6 +20,7 @@ gatepost:signal:ID                          hash    type, body, person, event, t
 gatepost:signals                            zset    signal ids by time made; trimmed to RETENTION
 gatepost:delivery:ID:SUBSCRIBER             hash    state, attempts made, next attempt; RETENTION
 gatepost:attempts:ID:SUBSCRIBER             list    each attempt, JSON; RETENTION
+gatepost:owners:TARGET                      hash    person key by account id, as settled; never expires
 gatepost:groups:TARGET                      hash    group id by display name, the ids that policy names; GROUPS_TTL
 gatepost:metrics                            hash    counters of the whole fleet; never expires
 gatepost:ready                              string  written by the readiness probe; a minute
@@ -108,3 +109,8 @@ def attempts(signal_id: str, subscriber: str) -> str:
 def groups(target: str) -> str:
     """Name the cached group ids of a target."""
     return f"gatepost:groups:{target}"
+
+
+def owners(target: str) -> str:
+    """Name who has which account of a target."""
+    return f"gatepost:owners:{target}"

@@ -154,6 +154,11 @@ class People:
                 pipe.hmget(keys.event(ref.decode()), "doc", "person", "state", "deliveries")
             return [_kept(*found) for found in pipe.execute()]
 
+    def owner_of(self, target: str, account_id: str) -> str | None:
+        """Return the key of the person whose account this was settled to be; None for nobody's."""
+        found: Any = self._redis.hget(keys.owners(target), account_id)
+        return found.decode() if found else None
+
     def namesake(self, key: str) -> Person | None:
         """Return the person whose user name or address this key is now; None where the key is a person of its own."""
         alias: Any = self._redis.get(keys.alias(key))
@@ -215,10 +220,7 @@ class People:
 
     def _write(self, pipe: Pipeline, settled: Settled) -> None:
         person = settled.person
-        pipe.set(keys.person(person.key), person.model_dump_json())
-        for name in ("user_name", "email"):
-            if value := person.value(name):
-                pipe.set(keys.alias(str(value)), person.key)
+        _write_person(pipe, person)
         for settlement in settled.settlements:
             _write_event(pipe, settlement)
         for signal, subscribers in settled.signals:
@@ -243,6 +245,15 @@ class People:
             pipe.hsetnx(keys.delivery(signal.id, subscriber), "attempts", "0")
             pipe.expire(keys.delivery(signal.id, subscriber), keys.RETENTION_SECONDS)
             offer(pipe, self._queues[SIGNALS], DELIVER, signal.id, subscriber)
+
+
+def _write_person(pipe: Pipeline, person: Person) -> None:
+    pipe.set(keys.person(person.key), person.model_dump_json())
+    for name in ("user_name", "email"):
+        if value := person.value(name):
+            pipe.set(keys.alias(str(value)), person.key)
+    for target, account in person.accounts.items():
+        pipe.hset(keys.owners(target), account.id, person.key)
 
 
 def _unread(refs: Sequence[bytes], read: set[str], *, progress: bool) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 from rq.timeouts import JobTimeoutException
@@ -18,10 +19,10 @@ from lifecycle.errors import GatepostError, Held, Postponed
 from lifecycle.event import Kind, State
 from lifecycle.log import fault
 from lifecycle.people import Kept, LeaseLost, Settlement
-from lifecycle.person import Person
+from lifecycle.person import Account, Person
 from workers.fold import Folded, fold
 from workers.outcome import Place, Result, World
-from workers.policy import Ignored, decide
+from workers.policy import Ignored, Wanted, decide
 from workers.scim.client import Conversation
 from workers.settle import attempts, settle, still_open, waits
 from workers.targets.base import Agreement, Task
@@ -125,9 +126,7 @@ def _agree(world: World, person: Person, place: Place, tried: Sequence[int], tal
         wanted = decide(person, policy, place.mapping, account)
         if isinstance(wanted, Ignored):
             return Result(place.name, State.IGNORED, Agreement(), talk, wanted.reason)
-        protected = frozenset(name.lower() for name in policy.protected)
-        managed = frozenset(group for grant in policy.grants for group in grant.groups)
-        task = Task(wanted, account, cautious, protected, managed, place.client, place.groups, talk)
+        task = task_of(world, place, wanted, account, talk, cautious=cautious)
         return _result(place.name, place.adapter.agree(task), talk, tries)
     except LeaseLost:
         raise
@@ -140,6 +139,27 @@ def _agree(world: World, person: Person, place: Place, tried: Sequence[int], tal
         log.error("target.fault", target=place.name, **fault(error))  # noqa: TRY400 - its text may hold what is personal
         ours = Postponed(f"a fault of ours: {type(error).__name__}", reason="internal")
         return _troubled(place.name, Agreement(), talk, ours, tries)
+
+
+def task_of(
+    world: World, place: Place, wanted: Wanted, account: Account | None, talk: Conversation, *, cautious: bool
+) -> Task:
+    """Return everything that one attempt on one target needs."""
+    policy = world.config.policy
+    return Task(
+        wanted=wanted,
+        account=account,
+        cautious=cautious,
+        protected=frozenset(name.lower() for name in policy.protected),
+        managed=policy.groups,
+        managed_roles=policy.roles,
+        conflicts=place.section.conflicts,
+        can=place.capabilities(),
+        client=place.client,
+        groups=place.groups,
+        talk=talk,
+        owner_of=partial(world.people.owner_of, place.name),
+    )
 
 
 def _result(name: str, agreement: Agreement, talk: Conversation, tries: int) -> Result:

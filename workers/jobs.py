@@ -2,14 +2,18 @@
 
 from functools import cache
 
+from redis import Redis
+
 from lifecycle.config import Config, check_adapters, config_path, load
 from lifecycle.people import People
 from lifecycle.queue import connect, lanes
+from lifecycle.target import Target
 from workers import converge as convergence
 from workers.deliver import Deliverer
 from workers.http import Http
 from workers.outcome import Place, World
 from workers.policy import mapping_of
+from workers.scim.capabilities import Capabilities
 from workers.scim.client import Client, Conversation
 from workers.scim.groups import Groups
 from workers.targets import TARGETS
@@ -45,10 +49,16 @@ def world() -> World:
     redis = connect(found.redis.url, patient=True)
     places = {}
     for name, target in found.targets.items():
-        client = Client(target, Http())
-        adapter = TARGETS[target.adapter]
-        places[name] = Place(name, adapter, mapping_of(target, adapter.ATTRIBUTES), client, Groups(redis, name, client))
+        places[name] = place_of(redis, name, target, Http())
     return World(found, People(redis, lanes(redis)), places)
+
+
+def place_of(redis: Redis, name: str, target: Target, http: Http) -> Place:
+    """Make everything warm that it takes to speak to one target."""
+    adapter = TARGETS[target.adapter]
+    client = Client(target, http)
+    mapping = mapping_of(target, adapter.ATTRIBUTES)
+    return Place(name, target, adapter, mapping, client, Groups(redis, name, client), Capabilities)
 
 
 @cache
@@ -65,6 +75,6 @@ def warm(lane: str) -> None:
     if lane == "signals":
         deliverer()
         return
-    names = sorted({group for grant in config().policy.grants for group in grant.groups})
+    names = sorted(config().policy.groups)
     for place in world().places.values():
         place.groups.warm(Conversation(lambda: None), names)

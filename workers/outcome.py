@@ -1,13 +1,15 @@
 """What one attempt came to on one target, and what lives as long as a worker."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from lifecycle.config import Config
 from lifecycle.event import State
 from lifecycle.people import People
+from lifecycle.target import Target as Section
 from workers.policy import Mapped
+from workers.scim.capabilities import Capabilities
 from workers.scim.client import Client, Conversation
 from workers.scim.groups import Groups
 from workers.targets.base import Agreement, Target
@@ -18,10 +20,13 @@ class Place:
     """A configured target with everything warm that it takes to speak to it."""
 
     name: str
+    section: Section
     adapter: Target
     mapping: Mapped
     client: Client
     groups: Groups
+    capabilities: Callable[[], Capabilities]
+    """What the target can, as far as it is known now; asks nobody."""
 
 
 @dataclass(frozen=True)

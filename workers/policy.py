@@ -5,11 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from lifecycle.config import Policy, Target
+from lifecycle.config import Policy
 from lifecycle.errors import Refused
 from lifecycle.expressions import Expression, compile_expression
 from lifecycle.paths import Path, parse_path
 from lifecycle.person import Account, Person, Status
+from lifecycle.target import Target
 
 OUT_OF_SCOPE, PROTECTED = "out_of_scope", "protected"
 
@@ -24,7 +25,9 @@ class Wanted:
     user_name: str | None
     active: bool | None
     attributes: Mapping[Path, Any]
+    """By managed path a text, number or boolean; a list where the whole of a multi-valued attribute is managed."""
     groups: frozenset[str]
+    roles: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,12 @@ def decide(person: Person, policy: Policy, mapping: Mapped, account: Account | N
         return _gone(person, mapping, fields)
     active = True if person.status else None
     attributes = {path: _value(path, found, fields) for path, found in mapping.items() if _known(found, person)}
-    groups = {group for grant in policy.grants if _holds(grant.when, fields) for group in grant.groups}
+    grants = [grant for grant in policy.grants if _holds(grant.when, fields)]
+    groups = frozenset(group for grant in grants for group in grant.groups)
+    roles = frozenset(role for grant in grants for role in grant.roles)
     name = next((value for path, value in attributes.items() if path.text == "userName"), None)
     name = name or _text(fields, "user_name") or _text(fields, "email")
-    return Wanted(_text(fields, "external_id"), name, active, attributes, frozenset(groups))
+    return Wanted(_text(fields, "external_id"), name, active, attributes, groups, roles)
 
 
 def protected(names: set[str], policy: Policy) -> bool:
@@ -104,9 +109,19 @@ def _holds(expression: Expression, fields: Mapping[str, Any]) -> bool:
 
 def _value(path: Path, expression: Expression, fields: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a SCIM value
     found = expression.value(dict(fields))
+    if isinstance(found, list) and not path.key and not path.sub:
+        return [_entry(path, expression, each) for each in found]
     if found is not None and not isinstance(found, str | bool | int | float):
         raise Refused(f"attributes.{path.text}: {expression.source!r} gives no single value", reason="expression")
     return None if found == "" else found
+
+
+def _entry(path: Path, expression: Expression, found: Any) -> dict[str, Any]:  # noqa: ANN401 - a SCIM value
+    """Return one value of a multi-valued attribute as SCIM writes it (RFC 7643 section 2.4)."""
+    entry = found if isinstance(found, dict) else {"value": found}
+    if not entry or not all(isinstance(value, str | bool | int | float) for value in entry.values()):
+        raise Refused(f"attributes.{path.text}: {expression.source!r} gives no list of values", reason="expression")
+    return {str(name): value for name, value in entry.items()}
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str | None:

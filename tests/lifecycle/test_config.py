@@ -135,7 +135,8 @@ REFUSALS: list[tuple[dict[str, Any], str, str, str]] = [
     ({"policy": {"scope": "person.title =="}}, "policy.scope", "'person.title =='", ""),
     ({"policy": {"scope": "nobody.title == 'x'"}}, "policy.scope", "\"nobody.title == 'x'\"", "nobody"),
     ({"policy": {"scope": 7}}, "policy.scope", "7", "a CEL expression is a text"),
-    ({"policy": {"grants": [{"when": "true", "groups": []}]}}, "policy.grants.0.groups", "a list", "at least 1 item"),
+    ({"policy": {"grants": [{"when": "true"}]}}, "policy.grants.0", "a table", "groups or roles, or both"),
+    ({"policy": {"nesting": {"a": ["b"], "b": ["a"]}}}, "policy", "a table", "groups that do not contain themselves"),
     ({"subscribers": {"siem": SIEM | {"url": "http://siem"}}}, "subscribers.siem", "a table", "https://"),
     (
         {"subscribers": {"siem": SIEM | {"events": ["person.suspendd"]}}},

@@ -12,21 +12,21 @@ from scim2_models import Context, EnterpriseUser, PatchOp, User
 from scim2_models import Group as ScimGroup
 
 from lifecycle import keys
-from lifecycle.config import Config, Policy, Target
+from lifecycle.config import Config, Policy
 from lifecycle.event import Event, Kind, Profile
 from lifecycle.people import People, dump_deliveries
 from lifecycle.person import Account, Fact, Person, Status
 from lifecycle.queue import PUT, JobWriter, lanes, put_arguments
 from lifecycle.records import Records
 from lifecycle.secrets import Secret
+from lifecycle.target import Target
 from tests.workers.fake_scim import BASE_URL, PATCH_OP, SCHEMA, TOKEN, FakeScim, Quirk, Said, has_null
-from workers.converge import converge
+from workers.converge import converge, task_of
 from workers.http import Http
+from workers.jobs import place_of
 from workers.outcome import Place, World
-from workers.policy import Wanted, decide, mapping_of
-from workers.scim.client import Client, Conversation
-from workers.scim.groups import Groups
-from workers.targets import TARGETS
+from workers.policy import Wanted, decide
+from workers.scim.client import Conversation
 from workers.targets.base import Agreement, Task
 
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -90,10 +90,7 @@ def target(**changed: Any) -> Target:  # noqa: ANN401 - a section of the configu
 
 def place(redis: Redis, transport: httpx.BaseTransport, *, adapter: str = "scim", name: str = "crm") -> Place:
     """Make a target with everything that it takes to speak to it."""
-    section = target(adapter=adapter)
-    client = Client(section, Http(transport=transport))
-    found = TARGETS[adapter]
-    return Place(name, found, mapping_of(section, found.ATTRIBUTES), client, Groups(redis, name, client))
+    return place_of(redis, name, target(adapter=adapter), Http(transport=transport))
 
 
 @dataclass
@@ -115,11 +112,9 @@ class Meeting:
         """Return what one attempt needs."""
         wanted = decide(known, self.policy, self.place.mapping, self.account)
         assert isinstance(wanted, Wanted), "the policy is tested elsewhere"
-        protected = frozenset(name.lower() for name in self.policy.protected)
-        talk = Conversation(lambda: None)
-        managed = frozenset(group for grant in self.policy.grants for group in grant.groups)
-        place = self.place
-        return Task(wanted, self.account, cautious, protected, managed, place.client, place.groups, talk)
+        config = Config(policy=self.policy)
+        world = World(config, People(self.redis, lanes(self.redis)), {self.place.name: self.place})
+        return task_of(world, self.place, wanted, self.account, Conversation(lambda: None), cautious=cautious)
 
     def agree(self, known: Person, *, cautious: bool = False) -> Agreement:
         """Make one attempt, and remember the account as a settled attempt does."""

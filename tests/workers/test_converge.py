@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from types import MappingProxyType
@@ -13,14 +14,14 @@ from redis import Redis
 from rq.timeouts import JobTimeoutException
 from structlog.testing import capture_logs
 
-from lifecycle import keys
+from lifecycle import keys, target
 from lifecycle.event import Event, Kind, Profile
 from lifecycle.person import Status
 from tests.workers.conftest import MakeStage
 from tests.workers.fake_scim import FakeScim, Quirk, answers, cuts_after, cuts_before
 from tests.workers.stories import AT, BO, Stage, event
 from workers.converge import INTERNAL_TRIES_MAX, RETRY_CAP_SECONDS, TRIES_MAX, backoff, converge
-from workers.outcome import Place, World
+from workers.outcome import World
 from workers.targets.base import Agreement, Task
 
 JOINED = event(Kind.JOINER, "joined", **BO)
@@ -593,6 +594,8 @@ class Faulty:
     """A target module with a bug."""
 
     ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
+    PROFILE = target.Profile()
+    REQUESTS_PER_MINUTE = None
 
     def agree(self, task: Task) -> Agreement:
         """Fail as no target does."""
@@ -602,7 +605,7 @@ class Faulty:
 def faulty(stage: Stage) -> Stage:
     """Put the module with the bug in the place of the target's."""
     crm = stage.world.places["crm"]
-    place = Place(crm.name, Faulty(), crm.mapping, crm.client, crm.groups)
+    place = replace(crm, adapter=Faulty())
     stage.world = World(stage.config, stage.people, {"crm": place})
     return stage
 

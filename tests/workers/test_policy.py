@@ -166,9 +166,17 @@ def test_mapping_that_fails_does_not_stop_a_leaver() -> None:
 
 
 def test_value_that_is_no_single_value_is_refused() -> None:
-    """A list or a map is not what an attribute can show."""
-    with pytest.raises(Refused, match="gives no single value"):
-        wanted(person(**BO, groups=["a"]), mapping=mapped(title="person.groups"))
+    """A map, or a list within an entry, is not what an attribute can show."""
+    for expression in ("{'a': 'b'}", "[['a']]", "[{'value': ['a']}]"):
+        with pytest.raises(Refused, match="gives no (single value|list of values)"):
+            wanted(person(**BO), mapping=mapped(title=expression))
+
+
+def test_list_is_entries() -> None:
+    """A text of a list is an entry's value (RFC 7643 section 2.4); an object is an entry as it is."""
+    found = wanted(person(**BO), mapping=mapped(entitlements="['a', {'value': 'b', 'type': 'c'}]"))
+
+    assert texts(found) == {"entitlements": [{"value": "a"}, {"value": "b", "type": "c"}]}
 
 
 def test_empty_text_is_no_value() -> None:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from lifecycle.config import Target
 from lifecycle.errors import Postponed, Refused
+from lifecycle.target import Target
 from workers.http import Answer, Http
 from workers.scim.answers import failure, parse
 from workers.scim.token import Bearer

@@ -4,8 +4,8 @@ import time
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from lifecycle.config import Target
 from lifecycle.errors import Refused
+from lifecycle.target import Target
 from workers.http import Http
 from workers.scim.answers import failure, parse
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from lifecycle.errors import GatepostError, Held, Postponed, Refused
 from lifecycle.person import Account
+from lifecycle.target import Profile
 from workers.http import Answer
 from workers.plan import Resource, attribute, changes, essential, is_active, new_account
 from workers.policy import Wanted
@@ -35,6 +36,11 @@ ATTRIBUTES = {
     f"{ENTERPRISE}:organization": "person.organization",
     f"{ENTERPRISE}:employeeNumber": "person.employee_number",
 }
+
+PROFILE = Profile(
+    discovery=True, patch="discover", etag="discover", bulk="discover", filter="discover", cursor="discover"
+)
+REQUESTS_PER_MINUTE = None
 
 # 409 is the rule; 400 and 500 were seen for duplicates, so after those a look-up decides too.
 CONFLICT, BAD_REQUEST, SERVER_ERROR = 409, 400, 500

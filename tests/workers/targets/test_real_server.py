@@ -15,11 +15,7 @@ from tests.conftest import MakeConfig, free_port
 from tests.workers.fake_scim import GROUP, TOKEN
 from tests.workers.stories import BO, Stage, event
 from workers.http import Http
-from workers.outcome import Place
-from workers.policy import mapping_of
-from workers.scim.client import Client
-from workers.scim.groups import Groups
-from workers.targets import TARGETS
+from workers.jobs import place_of
 
 START_SECONDS_MAX = 20
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -78,11 +74,8 @@ def stage(server: str, reader: httpx.Client, redis: Redis, config: MakeConfig) -
     found = config(targets={"crm": section}, policy=POLICY)
     stage = Stage(redis, found, {})
     http = Http()
-    client = Client(found.targets["crm"], http)
-    adapter = TARGETS["scim"]
-    mapping = mapping_of(found.targets["crm"], adapter.ATTRIBUTES)
     places: Any = stage.world.places
-    places["crm"] = Place("crm", adapter, mapping, client, Groups(redis, "crm", client))
+    places["crm"] = place_of(redis, "crm", found.targets["crm"], http)
     yield stage
     http.close()
 

@@ -1,0 +1,99 @@
+"""``[targets.NAME]``: a SCIM 2.0 service provider, what it can, how often it may be asked, and what we manage there."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lifecycle.expressions import Expression
+from lifecycle.fields import Cel, HttpUrl, Section, Words
+from lifecycle.paths import Path, parse_path
+from lifecycle.secrets import Secret
+
+Found = Literal["discover"]
+Rule = Literal["source_wins", "target_wins", "merge"]
+
+FOUND: Found = "discover"
+
+
+class Profile(Section):
+    """What a target can, where discovery does not say or says wrong; absent is the adapter's own default.
+
+    ``"discover"`` believes the target's ServiceProviderConfig (RFC 7643 section 5).
+    """
+
+    discovery: bool | None = None
+    """Whether ServiceProviderConfig and Schemas are read at all."""
+    patch: bool | Found | None = None
+    """Without PATCH an account is read whole, merged and PUT."""
+    one_operation: bool | None = None
+    """Whether a PATCH may carry no more than one operation."""
+    etag: bool | Found | None = None
+    """Whether ``If-Match`` is honoured; an ETag header alone is no promise."""
+    bulk: bool | Found | None = None
+    filter: bool | Found | None = None
+    """Without filters everybody is read."""
+    find_by: Annotated[list[Literal["externalId", "userName"]], Field(min_length=1)] | None = None
+    """The attributes that the target can filter accounts by."""
+    look_twice: bool | None = None
+    """Whether a joiner is looked for by userName too before the create: for targets that take two of one name."""
+    cursor: bool | Found | None = None
+    """Whether pages are asked for by cursor (RFC 9865)."""
+    page_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Resources to ask for in one page."""
+    member_remove: Literal["filter", "value", "put"] | None = None
+    """How a member leaves: ``members[value eq "id"]``, ``members`` with a value, or a PUT of the group."""
+    member_batch: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Members that one PATCH of a group may change."""
+    create_groups: bool | None = None
+    """Whether groups can be created by SCIM; the policy has to want it too."""
+    lag_seconds: Annotated[int, Field(ge=0, le=3_600)] | None = None
+    """How long a read may show what was before a write."""
+    revoke_sessions: bool | None = None
+    """Whether a leaver's tokens are deleted, where the adapter can."""
+    leave_queues: bool | None = None
+    """Whether a leaver is taken out of queues, where the adapter can."""
+
+
+class Target(Section):
+    """A SCIM 2.0 service provider that we keep in agreement."""
+
+    adapter: str
+    base_url: HttpUrl
+    token: Secret | None = None
+    token_url: HttpUrl | None = None
+    client_id: Secret | None = None
+    client_secret: Secret | None = None
+    scopes: list[Words] = []
+    requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Of the whole fleet with this credential; absent is the adapter's own default."""
+    leaver_share: Annotated[float, Field(ge=0, le=0.9)] = 0.1
+    """The share of them that is kept for leavers while leavers come."""
+    leaver: Literal["suspend"] = "suspend"
+    profile: Profile = Profile()
+    attributes: dict[str, Cel] | None = None
+    conflicts: dict[str, Rule] = {}
+    """What holds where source and target differ, by managed path; source_wins where nothing is said."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Target":
+        credentials = (self.token_url, self.client_id, self.client_secret)
+        if (self.token is None) == (None in credentials) or (self.token and any(credentials)):
+            msg = "either token, or token_url with client_id and client_secret"
+            raise ValueError(msg)
+        for section, texts in (("attributes", self.attributes or {}), ("conflicts", self.conflicts)):
+            for text in texts:
+                try:
+                    parse_path(text)
+                except ValueError as error:
+                    msg = f"{section}.{text}: {error}"
+                    raise ValueError(msg) from error
+        if self.attributes is not None and (unmanaged := self.conflicts.keys() - self.attributes.keys()):
+            msg = f"conflicts.{min(unmanaged)}: this path is not managed; allowed: {', '.join(self.attributes)}"
+            raise ValueError(msg)
+        return self
+
+    def mapping(self) -> dict[Path, Expression] | None:
+        """Return the managed paths with their expressions; None leaves them to the adapter."""
+        if self.attributes is None:
+            return None
+        return {parse_path(text): expression for text, expression in self.attributes.items()}
