@@ -22,6 +22,17 @@ gatepost:delivery:ID:SUBSCRIBER             hash    state, attempts made, next a
 gatepost:attempts:ID:SUBSCRIBER             list    each attempt, JSON; RETENTION
 gatepost:owners:TARGET                      hash    person key by account id, as settled; never expires
 gatepost:groups:TARGET                      hash    group id by display name, the ids that policy names; GROUPS_TTL
+gatepost:capabilities:TARGET                string  what a target says it can and has, JSON; CAPABILITIES_TTL
+gatepost:baseline:TARGET                    string  the managed attributes as last accepted, JSON; never expires
+gatepost:stopped:TARGET                     string  why a target gets nothing but suspensions, JSON; until accepted
+gatepost:circuit:TARGET                     hash    failures in a row, until when nothing is sent; until it closes
+gatepost:waiting:TARGET                     zset    persons who wait for the gate, leavers first; until let in
+gatepost:needs:TARGET                       hash    requests that each of them needs; as long
+gatepost:granted:TARGET                     hash    permit of each person let in, until the job takes it
+gatepost:used:CREDENTIAL                    zset    requests of the last minute by time sent; two minutes
+gatepost:pace:CREDENTIAL                    hash    when the next is due, until when all wait; two minutes
+gatepost:token:CREDENTIAL                   string  the bearer, encrypted; as long as it lives
+gatepost:members:TARGET:GROUP               hash    what is to happen to each member, until one PATCH does it
 gatepost:metrics                            hash    counters of the whole fleet; never expires
 gatepost:ready                              string  written by the readiness probe; a minute
 ==========================================  ======  ===================================================================
@@ -32,6 +43,7 @@ from lifecycle.event import State
 RETENTION_SECONDS = 90 * 86_400
 LEASE_MILLISECONDS = 15_000
 GROUPS_TTL_SECONDS = 3_600
+CAPABILITIES_TTL_SECONDS = 7 * 86_400
 READY_TTL_SECONDS = 60
 
 EVENTS = "gatepost:events"
@@ -114,3 +126,58 @@ def groups(target: str) -> str:
 def owners(target: str) -> str:
     """Name who has which account of a target."""
     return f"gatepost:owners:{target}"
+
+
+def capabilities(target: str) -> str:
+    """Name what a target says of itself."""
+    return f"gatepost:capabilities:{target}"
+
+
+def baseline(target: str) -> str:
+    """Name the managed attributes as last accepted."""
+    return f"gatepost:baseline:{target}"
+
+
+def stopped(target: str) -> str:
+    """Name why a target is stopped."""
+    return f"gatepost:stopped:{target}"
+
+
+def circuit(target: str) -> str:
+    """Name a target's circuit."""
+    return f"gatepost:circuit:{target}"
+
+
+def waiting(target: str) -> str:
+    """Name who waits for a target."""
+    return f"gatepost:waiting:{target}"
+
+
+def needs(target: str) -> str:
+    """Name how many requests each of them needs."""
+    return f"gatepost:needs:{target}"
+
+
+def granted(target: str) -> str:
+    """Name who was let in and has not come yet."""
+    return f"gatepost:granted:{target}"
+
+
+def used(credential: str) -> str:
+    """Name the requests of the last minute."""
+    return f"gatepost:used:{credential}"
+
+
+def pace(credential: str) -> str:
+    """Name when a credential may be used next."""
+    return f"gatepost:pace:{credential}"
+
+
+def token(credential: str) -> str:
+    """Name a credential's bearer."""
+    return f"gatepost:token:{credential}"
+
+
+def members(target: str, group_id: str) -> str:
+    """Name what is to happen to a group's members."""
+    return f"gatepost:members:{target}:{group_id}"
