@@ -168,7 +168,7 @@ def test_mapping_that_fails_does_not_stop_a_leaver() -> None:
 def test_value_that_is_no_single_value_is_refused() -> None:
     """A map, or a list within an entry, is not what an attribute can show."""
     for expression in ("{'a': 'b'}", "[['a']]", "[{'value': ['a']}]"):
-        with pytest.raises(Refused, match="gives no (single value|list of values)"):
+        with pytest.raises(Refused, match=r"gives no (single value|list of values)"):
             wanted(person(**BO), mapping=mapped(title=expression))
 
 
