@@ -23,6 +23,8 @@ gatepost:attempts:ID:SUBSCRIBER             list    each attempt, JSON; RETENTIO
 gatepost:owners:TARGET                      hash    person key by account id, as settled; never expires
 gatepost:groups:TARGET                      hash    group id by display name, the ids that policy names; GROUPS_TTL
 gatepost:capabilities:TARGET                string  what a target says it can and has, JSON; CAPABILITIES_TTL
+gatepost:discovering:TARGET                 string  who asks it, or that it was asked in vain; a minute
+gatepost:proof:TARGET                       string  whether its look-ups find who is there; PROOF_TTL
 gatepost:baseline:TARGET                    string  the managed attributes as last accepted, JSON; never expires
 gatepost:stopped:TARGET                     string  why a target gets nothing but suspensions, JSON; until accepted
 gatepost:circuit:TARGET                     hash    failures in a row, until when nothing is sent; until it closes
@@ -30,9 +32,13 @@ gatepost:waiting:TARGET                     zset    persons who wait for the gat
 gatepost:needs:TARGET                       hash    requests that each of them needs; as long
 gatepost:granted:TARGET                     hash    permit of each person let in, until the job takes it
 gatepost:used:CREDENTIAL                    zset    requests of the last minute by time sent; two minutes
-gatepost:pace:CREDENTIAL                    hash    when the next is due, until when all wait; two minutes
+gatepost:pace:CREDENTIAL                    hash    when the next is due, until when all wait; two hours
 gatepost:token:CREDENTIAL                   string  the bearer, encrypted; as long as it lives
-gatepost:members:TARGET:GROUP               hash    what is to happen to each member, until one PATCH does it
+gatepost:token-lock:CREDENTIAL              string  whoever fetches it now; seconds
+gatepost:targets                            set     the names of the configured targets, for the metrics
+gatepost:members:TARGET:GROUP               hash    add or remove by account id, until one PATCH does it; NOTES_TTL
+gatepost:noted:TARGET:ACCOUNT               hash    what came of it, by group id; NOTES_TTL
+gatepost:group-lease:TARGET:GROUP           string  token of the job that changes this group; seconds
 gatepost:metrics                            hash    counters of the whole fleet; never expires
 gatepost:ready                              string  written by the readiness probe; a minute
 ==========================================  ======  ===================================================================
@@ -43,7 +49,9 @@ from lifecycle.event import State
 RETENTION_SECONDS = 90 * 86_400
 LEASE_MILLISECONDS = 15_000
 GROUPS_TTL_SECONDS = 3_600
+PROOF_TTL_SECONDS = 3_600
 CAPABILITIES_TTL_SECONDS = 7 * 86_400
+NOTES_TTL_SECONDS = 3_600
 READY_TTL_SECONDS = 60
 
 EVENTS = "gatepost:events"
@@ -51,6 +59,7 @@ FAILURES = "gatepost:failures"
 SIGNALS = "gatepost:signals"
 METRICS = "gatepost:metrics"
 READY = "gatepost:ready"
+TARGETS = "gatepost:targets"
 
 
 def event(ref: str) -> str:
@@ -133,6 +142,11 @@ def capabilities(target: str) -> str:
     return f"gatepost:capabilities:{target}"
 
 
+def discovering(target: str) -> str:
+    """Name the leave to ask a target what it can."""
+    return f"gatepost:discovering:{target}"
+
+
 def baseline(target: str) -> str:
     """Name the managed attributes as last accepted."""
     return f"gatepost:baseline:{target}"
@@ -178,6 +192,26 @@ def token(credential: str) -> str:
     return f"gatepost:token:{credential}"
 
 
+def token_lock(credential: str) -> str:
+    """Name whoever fetches a credential's bearer."""
+    return f"gatepost:token-lock:{credential}"
+
+
 def members(target: str, group_id: str) -> str:
     """Name what is to happen to a group's members."""
     return f"gatepost:members:{target}:{group_id}"
+
+
+def noted(target: str, account_id: str) -> str:
+    """Name what was noted of an account's memberships for one PATCH of many."""
+    return f"gatepost:noted:{target}:{account_id}"
+
+
+def group_lease(target: str, group: str) -> str:
+    """Name the lock of one group, by its id or for its creation by its name."""
+    return f"gatepost:group-lease:{target}:{group}"
+
+
+def proof(target: str) -> str:
+    """Name whether a target's look-ups find who is there."""
+    return f"gatepost:proof:{target}"

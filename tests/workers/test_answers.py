@@ -14,7 +14,21 @@ from hypothesis import strategies as st
 from lifecycle.errors import GatepostError, Postponed, Refused
 from tests.workers.stories import patiently
 from workers.http import ANSWER_BYTES_MAX, Answer, Http
-from workers.scim.answers import DETAIL_CHARS_MAX, RETRY_AFTER_SECONDS_MAX, failure, parse, retry_at, said, scim_type
+from workers.scim.answers import (
+    DETAIL_CHARS_MAX,
+    RETRY_AFTER_SECONDS_MAX,
+    TABLE,
+    Next,
+    document,
+    failure,
+    honest,
+    parse,
+    retry_at,
+    said,
+    scim_type,
+    status_in,
+    verdict,
+)
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
@@ -58,7 +72,7 @@ def test_broken_target_is_asked_again(status: int) -> None:
         (401, "credentials"),
         (403, "forbidden"),
         (501, "refused"),
-        *((code, "refused") for code in (301, 302, 307, 400, 404, 405, 409, 412, 413, 415, 422, 451)),
+        *((code, "refused") for code in (301, 302, 307, 400, 404, 405, 409, 413, 415, 422, 451)),
     ],
 )
 def test_refusal_is_for_the_operator(status: int, reason: str) -> None:
@@ -69,6 +83,158 @@ def test_refusal_is_for_the_operator(status: int, reason: str) -> None:
     assert error.reason == reason
 
 
+@pytest.mark.parametrize("body", ["", {"scimType": "invalidVers"}], ids=["412", "invalidVers"])
+def test_account_that_others_changed_is_asked_again(body: str | dict[str, object]) -> None:
+    """Time mends it: the next attempt reads, and plans anew."""
+    error = failure(answer(400 if body else 412, body), NOW)
+
+    assert isinstance(error, Postponed)
+    assert error.reason == "conflict"
+
+
+# ---- the table
+
+
+MEANINGS: list[tuple[str, int, str | dict[str, object], Next]] = [
+    # E10: who may be there already is looked up
+    ("POST", 409, {"scimType": "uniqueness"}, Next.TAKEN),
+    ("POST", 409, {}, Next.TAKEN),
+    ("POST", 409, "<html>", Next.TAKEN),
+    ("POST", 409, {"__type": "ConflictException", "Message": "taken"}, Next.TAKEN),
+    ("POST", 400, {"detail": "exists already"}, Next.TAKEN),
+    ("POST", 400, {"scimType": "uniqueness"}, Next.TAKEN),
+    ("POST", 500, "duplicate key", Next.TAKEN),
+    ("PATCH", 409, {"scimType": "uniqueness"}, Next.TAKEN),
+    ("PUT", 400, {"scimType": "uniqueness"}, Next.TAKEN),
+    # E26: read, plan again, retry
+    ("PATCH", 412, "", Next.CHANGED),
+    ("PATCH", 400, {"scimType": "invalidVers"}, Next.CHANGED),
+    ("PUT", 400, {"scimType": "INVALIDVERS"}, Next.CHANGED),
+    ("PATCH", 409, {"code": "general.conflict", "message": "version"}, Next.CHANGED),
+    ("DELETE", 409, "", Next.CHANGED),
+    ("PATCH", 400, {"message": "The version 4 does not match the current version"}, Next.CHANGED),
+    ("PATCH", 400, {"detail": "ETag is stale"}, Next.CHANGED),
+    ("PATCH", 400, {"detail": "version", "scimType": "invalidValue"}, Next.CONTENT),
+    # E22: every keyword of SCIM, and one that it does not have
+    ("PATCH", 400, {"scimType": "invalidSyntax"}, Next.DIALECT),
+    ("PATCH", 400, {"scimType": "invalidPath"}, Next.DIALECT),
+    ("PATCH", 400, {"scimType": "noTarget"}, Next.DIALECT),
+    ("GET", 400, {"scimType": "invalidFilter"}, Next.DIALECT),
+    ("PATCH", 400, {"scimType": "ofAnotherServer"}, Next.DIALECT),
+    ("PATCH", 400, {"scimType": "invalidValue"}, Next.CONTENT),
+    ("PATCH", 400, {"scimType": "mutability"}, Next.CONTENT),
+    ("PATCH", 422, "", Next.CONTENT),
+    ("GET", 400, {"scimType": "tooMany"}, Next.REFUSED),
+    ("GET", 400, {"scimType": "sensitive"}, Next.REFUSED),
+    # another way of asking
+    ("PATCH", 501, "", Next.DIALECT),
+    ("PATCH", 405, "", Next.DIALECT),
+    ("PATCH", 400, "", Next.DIALECT),
+    # E33 and what is not there
+    ("DELETE", 404, "", Next.MISSING),
+    ("DELETE", 410, "", Next.MISSING),
+    ("GET", 404, {"status": 404}, Next.MISSING),
+    ("POST", 404, "", Next.REFUSED),
+    # E14, E33: success has several statuses
+    ("PATCH", 200, {}, Next.DONE),
+    ("PATCH", 204, "", Next.DONE),
+    ("DELETE", 200, "", Next.DONE),
+    ("POST", 201, "", Next.DONE),
+    ("POST", 202, "", Next.ACCEPTED),
+    # time, credentials, the operator
+    *(("PATCH", status, "", Next.WAIT) for status in (408, 425, 429, 503)),
+    *(("PATCH", status, "", Next.BROKEN) for status in (304, 500, 502, 504, 599)),
+    ("GET", 401, {"code": "bad.credentials", "status": 401}, Next.CREDENTIALS),
+    ("GET", 403, {"schemas": "urn:ietf:params:scim:api:messages:2.0:Error"}, Next.FORBIDDEN),
+    *(("PATCH", status, "", Next.REFUSED) for status in (301, 402, 413, 451)),
+]
+
+
+@pytest.mark.parametrize(("method", "status", "body", "meaning"), MEANINGS)
+def test_answer_means_what_happens_next(method: str, status: int, body: str | dict[str, object], meaning: Next) -> None:
+    """One table decides: by the status, the method, the keyword, and the target's words."""
+    assert meaning is verdict(answer(status, body), method)
+
+
+def test_every_line_of_the_table_is_needed() -> None:
+    """A line that no answer above reaches would be a line that nobody tried."""
+    reached = {row for row in range(len(TABLE)) for each in MEANINGS if _decides(row, each)}
+
+    assert reached == set(range(len(TABLE)))
+
+
+def _decides(row: int, case: tuple[str, int, str | dict[str, object], Next]) -> bool:
+    method, status, body, _ = case
+    found = answer(status, body)
+    keyword = scim_type(found).lower()
+    fitting = [
+        number
+        for number, each in enumerate(TABLE)
+        if (not each.statuses or status in each.statuses)
+        and (not each.methods or method in each.methods)
+        and (not each.keywords or keyword in each.keywords)
+        and (each.words is None or each.words.search(said(found)))
+    ]
+    return fitting[:1] == [row]
+
+
+@patiently
+@given(st.integers(100, 599), st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", ""]), st.binary(max_size=80))
+def test_any_answer_has_a_meaning(status: int, method: str, body: bytes) -> None:
+    """Whatever comes, and failure agrees: success alone is done, and only time's matters are postponed."""
+    found = answer(status, body)
+
+    meaning = verdict(found, method)
+
+    assert (meaning is Next.DONE) == (200 <= status < 300 and status != 202)
+    if meaning in {Next.WAIT, Next.BROKEN}:
+        assert isinstance(failure(found, NOW), Postponed)
+    if meaning in {Next.CREDENTIALS, Next.FORBIDDEN}:
+        assert isinstance(failure(found, NOW), Refused)
+
+
+ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
+
+
+@pytest.mark.parametrize("schemas", [[ERROR], ERROR], ids=["list", "text"])
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [("404", 404), (404, 404), ({"code": "409"}, 409), (None, 500), ("x", 500), ("200", 200)],
+    ids=repr,
+)
+def test_error_that_is_sent_as_success_counts_as_what_it_says(schemas: object, told: object, status: int) -> None:
+    """Some answer 200 with an Error in it; its status is a text by the RFC, a number or an object elsewhere (E34)."""
+    body = {"schemas": schemas, "detail": "no", "status": told}
+
+    assert status == honest(answer(200, body)).status
+    assert honest(answer(400, body)).status == 400
+
+
+def test_resource_is_no_error() -> None:
+    """An account whose title looks like an error's schema stays a success."""
+    assert honest(answer(200, {"schemas": ["urn:x"], "title": ERROR, "status": "404"})).status == 200
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [("201", 201), (201, 201), ({"code": "201"}, 201), ({"code": 201}, 201), (True, 0), (None, 0), ("99", 0), ([], 0)],
+    ids=repr,
+)
+def test_status_in_a_body_is_read_in_every_form(told: object, status: int) -> None:
+    """A part of a bulk answer tells its status so (E32)."""
+    assert status == status_in(told)
+
+
+@pytest.mark.parametrize("body", ["", "[]", "null", "5", "<html>", "{"])
+def test_success_without_an_object_is_no_success(body: str) -> None:
+    """A gateway's page says nothing of a person: looked at again later, and never taken for nobody."""
+    with pytest.raises(Postponed) as caught:
+        document(answer(200, body))
+
+    assert caught.value.reason == "broken"
+    assert document(answer(200, " {} ")) == {}
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -77,6 +243,13 @@ def test_refusal_is_for_the_operator(status: int, reason: str) -> None:
         ({"message": "no seat", "code": "general.conflict"}, "400 no seat"),
         ({"error": "invalid_client", "error_description": "no seat"}, "400 no seat"),
         ({"error": {"code": 7}}, '400 {"error": {"code": 7}}'),
+        ({"error": {"code": 7, "message": "no seat"}}, "400 no seat"),
+        ({"Errors": {"description": "no seat", "code": 400}}, "400 no seat"),
+        ({"errors": [{"message": "no seat"}, {"message": "no chair"}]}, "400 no seat"),
+        ({"errors": ["no seat"]}, '400 {"errors": ["no seat"]}'),
+        ({"__type": "ValidationException", "Message": "no seat"}, "400 no seat"),
+        ({"schemas": "urn:x", "status": 400, "detail": "no seat"}, "400 no seat"),
+        ({"message": "no seat", "code": "bad", "status": 400, "contextId": "c-1"}, "400 no seat"),
         ("no seat", "400 no seat"),
         ("<html>no seat</html>", "400 <html>no seat</html>"),
         ("", "400"),
@@ -88,6 +261,11 @@ def test_refusal_is_for_the_operator(status: int, reason: str) -> None:
 def test_target_is_quoted(body: bytes | str | dict[str, object], words: str) -> None:
     """SCIM's detail, a vendor's message, or the start of whatever was answered."""
     assert words == said(answer(400, body))
+
+
+def test_quotation_can_be_kept() -> None:
+    """Half a character is legal in JSON and nowhere else."""
+    assert said(answer(400, '{"detail": "no \\ud800 seat"}')) == "400 no ? seat"
 
 
 def test_quotation_is_short() -> None:

@@ -16,8 +16,11 @@ from lifecycle.errors import Postponed, Refused
 from lifecycle.secrets import Secret
 from tests.workers.fake_scim import BASE_URL, FakeScim, Quirk, answers, cuts_before
 from tests.workers.stories import patiently, target
-from workers.http import Http
-from workers.scim.client import PAGE_SIZE, PAGES_MAX, Client, Conversation
+from workers.http import Answer, Http
+from workers.scim.capabilities import PAGE_SIZE, Capabilities
+from workers.scim.client import Client, Conversation, shown, version
+from workers.scim.filters import equals
+from workers.scim.paging import PAGES_MAX
 from workers.scim.token import EARLY_SECONDS
 
 ODD = [
@@ -130,12 +133,6 @@ def test_headers_are_those_of_scim() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        "",
-        "[]",
-        "null",
-        "5",
-        '"x"',
-        "<html>",
         '{"Resources": null}',
         '{"Resources": {"id": "1"}}',
         '{"Resources": [1, null, "x"]}',
@@ -148,6 +145,24 @@ def test_list_of_odd_shape_is_empty(body: str) -> None:
     fake.next(answers(200, body))
 
     assert client(fake).query(talk(), "Users", "userName", "bo") == []
+
+
+@pytest.mark.parametrize("body", ["", "[]", "null", "5", '"x"', "<html>"])
+def test_answer_that_is_no_object_is_not_nobody(body: str) -> None:
+    """The page of a gateway says nothing of a person: whoever leaves would be settled as not there."""
+    fake = FakeScim()
+    fake.next(answers(200, body), times=3)
+    found = client(fake)
+
+    asks: tuple[Callable[[], object], ...] = (
+        lambda: found.query(talk(), "Users", "userName", "bo"),
+        lambda: found.everyone(talk(), "Users"),
+        lambda: found.get(talk(), "Users", "u-1"),
+    )
+    for ask in asks:
+        with pytest.raises(Postponed) as caught:
+            ask()
+        assert caught.value.reason == "broken"
 
 
 def test_resource_that_is_not_there_is_none() -> None:
@@ -190,6 +205,103 @@ def test_every_request_is_kept_with_its_answer() -> None:
         ("GET", "/Users?filter=userName eq ...", 200),
     ]
     assert all(each.milliseconds >= 0 for each in conversation.exchanges)
+
+
+@pytest.mark.parametrize("name", ["ININ-Correlation-Id", "X-Correlation-Id", "X-Request-Id", "Request-Id"])
+def test_correlation_id_is_kept(name: str) -> None:
+    """By it the vendor finds the request in its own log; a long one is cut."""
+    fake, conversation = FakeScim(), talk()
+    fake.next(lambda _: httpx.Response(404, headers={name: "c-1"}))
+    fake.next(lambda _: httpx.Response(404, headers={name: "c" * 1_000}))
+
+    for _ in range(3):
+        client(fake).get(conversation, "Users", "u-1")
+
+    first, second, none = conversation.exchanges
+    assert (first.correlation, none.correlation) == ("c-1", "")
+    assert len(second.correlation) <= 100
+
+
+def test_every_answer_is_heard_before_anything_is_made_of_it() -> None:
+    """A gate learns of a limit from answers that are errors too; where there is no answer there is nothing to hear."""
+    fake, heard = FakeScim(), []
+    fake.next(answers(429, None, retry_after="7"))
+    fake.next(cuts_before())
+    conversation = Conversation(lambda: None, heard=lambda answer: heard.append(answer.status))
+    found = client(fake)
+
+    for _ in range(2):
+        with pytest.raises(Postponed):
+            found.get(conversation, "Users", "u-1")
+    found.get(conversation, "Users", "u-1")
+
+    assert heard == [429, 404]
+
+
+def test_error_that_is_sent_as_success_is_an_error() -> None:
+    """Else a refusal would be an account without a name (E34)."""
+    fake = FakeScim()
+    fake.next(answers(200, {"schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"], "status": "403"}))
+
+    with pytest.raises(Refused) as caught:
+        client(fake).get(talk(), "Users", "u-1")
+
+    assert caught.value.reason == "forbidden"
+
+
+# ---- versions
+
+
+@pytest.mark.parametrize(
+    ("header", "meta", "expected"),
+    [
+        ('W/"3"', {"version": 'W/"3"'}, 'W/"3"'),
+        ('"4"', {"version": "4"}, '"4"'),
+        ('W/"5"', {"Version": '"old"'}, 'W/"5"'),
+        ('"6"', None, '"6"'),
+        ('"7"', "odd", '"7"'),
+        (None, {"version": 'W/"8"'}, 'W/"8"'),
+        (None, {"version": 9}, None),
+        (None, {"version": ""}, None),
+        (None, None, None),
+    ],
+    ids=repr,
+)
+def test_version_is_kept_byte_for_byte(header: str | None, meta: object, expected: str | None) -> None:
+    """The tag in the header counts more than the body; ``W/`` and quotes are part of it (E24)."""
+    body = {"id": "u-1", "userName": "bo"} | ({"META": meta} if meta is not None else {})
+    fake = FakeScim()
+    fake.next(lambda _: httpx.Response(200, json=body, headers={"etag": header} if header else {}))
+
+    found = client(fake).get(talk(), "Users", "u-1")
+
+    assert found is not None
+    assert version(found) == expected
+    assert (found["id"], found["userName"]) == ("u-1", "bo")
+
+
+def test_change_names_a_version_only_where_it_is_given_one() -> None:
+    """An ETag alone is no promise that If-Match is honoured (E25): the caller decides by what the target says."""
+    fake = FakeScim()
+    fake.add("Users", id="u-1", userName="bo")
+    found = client(fake)
+    operation = {"op": "replace", "path": "active", "value": False}
+    body = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "bo"}
+
+    found.patch(talk(), "Users", "u-1", [operation])
+    found.patch(talk(), "Users", "u-1", [operation], version='W/"a b"', allow={400})
+    found.put(talk(), "Users", "u-1", body, allow=set())
+    found.put(talk(), "Users", "u-1", body, allow={400}, version='"3"')
+
+    assert [said.headers.get("if-match") for said in fake.log] == [None, 'W/"a b"', None, '"3"']
+
+
+def test_resource_of_any_answer_carries_its_version() -> None:
+    """What a change answers is read like what a look answers; nothing is shown where there is no body (E14)."""
+    tagged = Answer(200, {"etag": '"3"'}, b'{"id": "u-1", "meta": {"created": "then"}}', 0.0)
+
+    assert shown(tagged) == {"id": "u-1", "meta": {"created": "then", "version": '"3"'}}
+    assert shown(Answer(204, {"etag": '"3"'}, b"", 0.0)) == {}
 
 
 # ---- where filters do not help
@@ -386,6 +498,74 @@ def test_target_that_is_busy_while_all_are_read_is_asked_later() -> None:
         client(fake).query(talk(), "Users", "userName", "bo")
 
 
+def test_target_that_cannot_filter_by_a_name_is_read_whole() -> None:
+    """What cannot be asked for is looked for among all, and no filter is tried."""
+    fake = FakeScim()
+    fake.add("Users", userName="bo", externalId="E1")
+    fake.add("Groups", displayName="Agents")
+    found, by_name = client(fake), Conversation(lambda: None, can=Capabilities(find_by=("userName",)))
+    nothing = Conversation(lambda: None, can=Capabilities(filter=False))
+
+    hits = [
+        found.query(by_name, "Users", "externalId", "E1"),
+        found.query(by_name, "Users", "userName", "bo"),
+        found.query(by_name, "Groups", "displayName", "Agents"),
+        found.query(nothing, "Users", "userName", "bo"),
+        found.query(nothing, "Groups", "displayName", "Agents"),
+    ]
+
+    assert [len(each) for each in hits] == [1] * 5
+    assert ["filter" in line for line in fake.lines()] == [False, True, True, False, False]
+
+
+def test_filter_that_yields_too_many_is_not_followed_by_everybody() -> None:
+    """One name is the narrowest filter there is (E31)."""
+    fake = FakeScim()
+    fake.next(answers(400, {"scimType": "tooMany", "detail": "too many"}))
+
+    with pytest.raises(Refused) as caught:
+        client(fake).query(talk(), "Users", "userName", "bo")
+
+    assert "too many" in caught.value.message
+    assert len(fake.log) == 1
+
+
+def test_filter_whose_answer_goes_on_is_read_to_its_end() -> None:
+    """Everybody by cursor, begun unasked, looks like an answer too; that it goes on shows that it is not whole."""
+    first = {"Resources": [{"id": "u-1", "userName": "anna"}], "nextCursor": "c2"}
+    pages = iter([first, first, {"Resources": [{"id": "u-2", "userName": "bo"}]}])
+
+    hits = client(lambda _: httpx.Response(200, json=next(pages))).query(talk(), "Users", "userName", "bo")
+
+    assert ids(hits) == ["u-1", "u-2"]
+
+
+def test_list_may_be_narrowed_and_told_what_to_leave_out() -> None:
+    """A sweep asks for few attributes in small pages, and for the inactive alone; no value reaches the timeline."""
+    asked: list[dict[str, list[str]]] = []
+
+    def server(request: httpx.Request) -> httpx.Response:
+        asked.append(parse_qs(request.url.query.decode()))
+        return httpx.Response(200, json=page(1, 1, 1))
+
+    conversation = Conversation(lambda: None, can=Capabilities(page_size=25))
+    client(server).everyone(
+        conversation, "Users", only=equals("manager", "bo & zoe"), attributes=("id", "active", "userName")
+    )
+
+    assert asked == [
+        {
+            "startIndex": ["1"],
+            "count": ["25"],
+            "filter": ['manager eq "bo & zoe"'],
+            "attributes": ["id,active,userName"],
+        }
+    ]
+    (exchange,) = conversation.exchanges
+    assert "zoe" not in exchange.path
+    assert equals("active", False) == "active eq false"
+
+
 # ---- bearers
 
 
@@ -476,10 +656,10 @@ def test_static_token_that_is_wrong_is_refused_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("life", "fetches"), [(3600, 1), (EARLY_SECONDS * 2, 1), (0, 3), (None, 1), ("3600", 1)], ids=repr
+    ("life", "fetches"), [(3600, 1), (EARLY_SECONDS * 2, 1), (1e-9, 3), (0, 1), (None, 1), ("3600", 1)], ids=repr
 )
 def test_token_is_renewed_before_its_end(life: object, fetches: int) -> None:
-    """A life that is over at once means a token for each request; one that is not told has a careful default."""
+    """A life that is over at once means a token for each request; one that is none has a careful default."""
     server = TokenServer(expires_in=life)
     found = server.client()
 
