@@ -39,6 +39,10 @@ class Account(BaseModel):
     """Managed groups that the account is in: id by display name."""
     digest: str = ""
     """Fingerprint of the wanted state that was last settled, so that a write whose answer was lost is still told of."""
+    written: dict[str, Any] = {}
+    """Fingerprints of what the source said then, by path, of the attributes that are merged with the target's own."""
+    sessions_revoked: bool = False
+    """Whether the tokens of somebody who left were deleted, so that a repeat deletes none."""
     settled_at: AwareDatetime | None = None
 
 

@@ -27,6 +27,8 @@ class Profile(Section):
     """Without PATCH an account is read whole, merged and PUT."""
     one_operation: bool | None = None
     """Whether a PATCH may carry no more than one operation."""
+    active_alone: bool | None = None
+    """Whether ``active`` goes in a PATCH of its own, before the rest."""
     etag: bool | Found | None = None
     """Whether ``If-Match`` is honoured; an ETag header alone is no promise."""
     bulk: bool | Found | None = None
@@ -36,6 +38,10 @@ class Profile(Section):
     """The attributes that the target can filter accounts by."""
     look_twice: bool | None = None
     """Whether a joiner is looked for by userName too before the create: for targets that take two of one name."""
+    hides_inactive: bool | None = None
+    """Whether a list without a filter leaves inactive accounts out."""
+    restores: bool | None = None
+    """Whether a create may bring a deleted account back, as it was or less."""
     cursor: bool | Found | None = None
     """Whether pages are asked for by cursor (RFC 9865)."""
     page_size: Annotated[int, Field(ge=1, le=10_000)] | None = None

@@ -1,59 +1,118 @@
-"""Plan: an account as it is and as wanted, to the fewest operations; attribute names compare without case. Pure.
+"""Plan: an account as it is and as wanted, and what this target can, to the fewest edits. Pure.
 
-RFC 7643 section 2.1 (names), RFC 7644 section 3.5.2 (PATCH). Only managed attributes take part; a multi-valued
-attribute is changed entry by entry, never replaced whole.
+Only managed attributes take part; a multi-valued attribute is changed entry by entry, never replaced whole.
 """
 
 import copy
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lifecycle.errors import Refused
 from lifecycle.paths import Path
+from lifecycle.target import Rule
+from workers.entries import ROLES, entry_edits, identity, is_reserved, role_edits
 from workers.policy import Wanted
+from workers.resource import (
+    Edit,
+    Resource,
+    apply,
+    attribute,
+    entry_path,
+    holder_at,
+    is_active,
+    own_name,
+    plain,
+    same,
+    value_at,
+    whole_path,
+)
+from workers.scim.casting import cast, check_writable
+from workers.scim.schema import Schema
 
 USER_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:User"
+ACTIVE, EXTERNAL_ID, USER_NAME = plain("active"), plain("externalId"), plain("userName")
 # The target's own (RFC 7643 sections 3.1 and 4.1.2); never sent back.
 READ_ONLY = frozenset({"meta", "groups"})
 # What every target tried knows; others refuse a whole account for one attribute that they do not know.
 ESSENTIAL = frozenset({"schemas", "userName", "externalId", "active", "name", "displayName", "emails"})
 
-Resource = Mapping[str, Any]
-Operation = dict[str, Any]
+
+@dataclass(frozen=True)
+class Terms:
+    """On what terms an account is changed."""
+
+    adopt: bool = False
+    """Whether our externalId is written where there is none."""
+    roles: frozenset[str] = frozenset()
+    """The roles that are ours to give and to take."""
+    conflicts: Mapping[str, Rule] = field(default_factory=dict)
+    written: Mapping[str, Any] = field(default_factory=dict)
+    """What the source said when the account was last settled, as ``prints`` gives it."""
+    schema: Schema = field(default_factory=Schema)
+    creating: bool = False
 
 
-def attribute(resource: Any, name: str) -> Any:  # noqa: ANN401 - a SCIM value
-    """Return an attribute of an object, whatever the case of its name; None when it has none."""
-    if not isinstance(resource, Mapping):
-        return None
-    if name in resource:
-        return resource[name]
-    return next((value for found, value in resource.items() if found.lower() == name.lower()), None)
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done, and what cannot be: values that the target would not take, found before they are sent."""
+
+    edits: tuple[Edit, ...]
+    refused: tuple[Refused, ...] = ()
 
 
-def is_active(resource: Resource) -> bool | None:
-    """Return whether an account is active; some servers write booleans as texts. None when it does not say."""
-    found = attribute(resource, "active")
-    if isinstance(found, str):
-        return {"true": True, "false": False}.get(found.lower())
-    return found if isinstance(found, bool) else None
-
-
-def value_at(resource: Resource, path: Path) -> Any:  # noqa: ANN401 - a SCIM value
-    """Return what an account shows at a managed path."""
-    found = attribute(attribute(resource, path.urn) if path.urn else resource, path.name)
-    if path.key:
-        found = _entry(found, path)
-    return attribute(found, path.sub) if path.sub else found
-
-
-def new_account(wanted: Wanted) -> dict[str, Any]:
-    """Return the body that creates the account (RFC 7644 section 3.3): no nulls, no URN without its object."""
-    body: dict[str, Any] = {"schemas": [USER_SCHEMA], "userName": wanted.user_name, "active": True}
-    if wanted.external_id:
-        body["externalId"] = wanted.external_id
+def plan(resource: Resource, wanted: Wanted, terms: Terms) -> Plan:
+    """Return the edits that are needed, access first; none when none is."""
+    edits: list[Edit] = []
+    refused: list[Refused] = []
+    if needs_switch(resource, wanted):
+        edits.append(Edit("replace", ACTIVE, wanted.active))
+    if terms.adopt and wanted.external_id and not attribute(resource, "externalId"):
+        edits.append(Edit("add", EXTERNAL_ID, wanted.external_id))
     for path, value in wanted.attributes.items():
-        if value is not None:
-            _put(body, path, value)
+        try:
+            found = _edits(resource, path, cast(terms.schema, path, value), terms)
+            if found:
+                check_writable(terms.schema, path, creating=terms.creating)
+            edits += found
+        except Refused as error:
+            refused.append(error)
+    if all(path.text != ROLES.text for path in wanted.attributes):
+        edits += role_edits(resource, wanted.roles, terms.roles)
+    return Plan(tuple(edits), tuple(refused))
+
+
+def needs_switch(resource: Resource, wanted: Wanted) -> bool:
+    """Tell whether ``active`` has to be written; an account that does not say counts as active."""
+    return wanted.active is not None and (is_active(resource) is not False) is not wanted.active
+
+
+def new_account(wanted: Wanted, terms: Terms) -> tuple[dict[str, Any], tuple[Refused, ...]]:
+    """Return the body that creates the account, and what of it cannot be (RFC 7644 section 3.3).
+
+    No nulls, no URN without its object. Raises Refused when the userName cannot be.
+    """
+    body: dict[str, Any] = {"schemas": [USER_SCHEMA]}
+    name = cast(terms.schema, USER_NAME, wanted.user_name)
+    first = [Edit("add", USER_NAME, name), Edit("add", ACTIVE, value=True)]
+    first += [Edit("add", EXTERNAL_ID, wanted.external_id)] if wanted.external_id else []
+    apply(body, first)
+    planned = plan(body, replace(wanted, active=True), replace(terms, creating=True))
+    apply(body, list(planned.edits))
+    return body, planned.refused
+
+
+def replacement(resource: Resource, edits: Sequence[Edit]) -> dict[str, Any]:
+    """Return the body that replaces the account (RFC 7644 section 3.5.1): all that it shows, but for the edits.
+
+    What a PUT leaves out may be cleared, so the resource has to be fresh and whole.
+    """
+    shown = {name: value for name, value in resource.items() if value is not None and name.lower() not in READ_ONLY}
+    body = copy.deepcopy(shown)
+    body.setdefault(own_name(body, "schemas"), [USER_SCHEMA])
+    apply(body, list(edits))
     return body
 
 
@@ -71,129 +130,60 @@ def essential(body: Mapping[str, Any]) -> dict[str, Any]:
     return with_primary({**known, "schemas": [USER_SCHEMA]})
 
 
-def replacement(resource: Resource, wanted: Wanted, *, adopt: bool) -> dict[str, Any]:
-    """Return the body that replaces the account (RFC 7644 section 3.5.1): all that it shows, but what is managed.
-
-    What a PUT leaves out may be cleared, so the resource has to be fresh and whole.
-    """
-    shown = {name: value for name, value in resource.items() if value is not None and name.lower() not in READ_ONLY}
-    body = copy.deepcopy(shown)
-    body.setdefault(_own_name(body, "schemas"), [USER_SCHEMA])
-    if needs_switch(resource, wanted):
-        body[_own_name(body, "active")] = wanted.active
-    if adopt and wanted.external_id and not attribute(resource, "externalId"):
-        body[_own_name(body, "externalId")] = wanted.external_id
-    for path, value in wanted.attributes.items():
-        if _change(resource, path, value) is None:
-            continue
-        if value is None:
-            _clear(body, path)
-        else:
-            _put(body, path, value)
-    return body
+def prints(wanted: Wanted, terms: Terms) -> dict[str, Any]:
+    """Return fingerprints of what the source says now, for the attributes that are merged with the target's own."""
+    return {
+        path.text: [_print(identity(entry)) for entry in value] if isinstance(value, list) else _print(value)
+        for path, value in wanted.attributes.items()
+        if terms.conflicts.get(path.text) == "merge"
+    }
 
 
-def changes(resource: Resource, wanted: Wanted, *, adopt: bool) -> list[Operation]:
-    """Return the operations of the one PATCH that is needed; none when none is. Adopting writes externalId."""
-    operations = []
-    if needs_switch(resource, wanted):
-        operations.append({"op": "replace", "path": "active", "value": wanted.active})
-    if adopt and wanted.external_id and not attribute(resource, "externalId"):
-        operations.append({"op": "add", "path": "externalId", "value": wanted.external_id})
-    for path, value in wanted.attributes.items():
-        operation = _change(resource, path, value)
-        if operation:
-            operations.append(operation)
-    return operations
+# ---- one managed attribute
 
 
-def needs_switch(resource: Resource, wanted: Wanted) -> bool:
-    """Tell whether ``active`` has to be written; an account that does not say counts as active."""
-    return wanted.active is not None and (is_active(resource) is not False) is not wanted.active
-
-
-def _change(resource: Resource, path: Path, value: Any) -> Operation | None:  # noqa: ANN401 - a SCIM value
+def _edits(resource: Resource, path: Path, value: Any, terms: Terms) -> list[Edit]:  # noqa: ANN401 - a SCIM value
+    if isinstance(value, list):
+        return _list_edits(resource, path, value, terms)
     shown = value_at(resource, path)
-    if _same(path, shown, value):
-        return None
+    if same(path, shown, value) or not _is_ours(path, shown, value, terms):
+        return []
     if value is None:
         # An entry without its value says nothing, so it goes as a whole.
-        gone = path.text.rpartition(".")[0] if path.key else path.text
-        return {"op": "remove", "path": gone}
-    if path.key and not _has_entry(resource, path):
+        gone = entry_path(whole_path(path), path.key, path.equals) if path.key else path
+        return [Edit("remove", gone)]
+    if path.key and value_at(resource, entry_path(whole_path(path), path.key, path.equals)) is None:
         # RFC 7644 section 3.5.2.3: replace with a filter that matches nothing is an error, so the entry is added whole.
-        prefix = f"{path.urn}:" if path.urn else ""
-        return {
-            "op": "add",
-            "path": f"{prefix}{path.name}",
-            "value": [{path.key: path.equals, str(path.sub): value}],
-        }
-    return {"op": "replace", "path": path.text, "value": value}
+        return [Edit("add", whole_path(path), [{path.key: path.equals, str(path.sub): value}])]
+    return [Edit("replace", path, value)]
 
 
-def _same(path: Path, shown: Any, value: Any) -> bool:  # noqa: ANN401 - SCIM values
+def _is_ours(path: Path, shown: Any, value: Any, terms: Terms) -> bool:  # noqa: ANN401 - SCIM values
+    """Tell whether the source's value stands where the target shows another one."""
+    rule = terms.conflicts.get(path.text, "source_wins")
+    if rule == "source_wins":
+        return True
     if shown in (None, "", []):
-        return value is None
-    # userName is not case-exact (RFC 7643 section 4.1.1).
-    if path.text == "userName" and isinstance(shown, str) and isinstance(value, str):
-        return shown.lower() == value.lower()
-    return type(shown) is type(value) and bool(shown == value)
+        return value is not None
+    # Merged: what the source changed since the last settlement is news; else the target's own change stays.
+    return rule == "merge" and path.text in terms.written and terms.written[path.text] != _print(value)
 
 
-def _has_entry(resource: Resource, path: Path) -> bool:
-    found = attribute(attribute(resource, path.urn) if path.urn else resource, path.name)
-    return _entry(found, path) is not None
+def _list_edits(resource: Resource, path: Path, wanted: list[Any], terms: Terms) -> list[Edit]:
+    if sum(attribute(entry, "primary") is True for entry in wanted) > 1:
+        raise Refused(f"{path.text}: more than one entry is primary", reason="value")  # RFC 7643 section 2.4
+    rule = terms.conflicts.get(path.text, "source_wins")
+    found = holder_at(resource, path)
+    shown = [entry for entry in found if not is_reserved(entry)] if isinstance(found, list) else []
+    if rule == "target_wins" and shown:
+        return []
+    keys = {identity(entry) for entry in wanted}
+    surplus = [entry for entry in shown if identity(entry) not in keys]
+    if rule == "merge":
+        ours = set(terms.written.get(path.text, ()))
+        surplus = [entry for entry in surplus if _print(identity(entry)) in ours]
+    return entry_edits(path, shown, wanted, surplus)
 
 
-def _entry(entries: Any, path: Path) -> Any:  # noqa: ANN401 - a SCIM value
-    if not isinstance(entries, list):
-        return None
-    wanted = str(path.equals).lower()
-    return next((entry for entry in entries if str(attribute(entry, str(path.key))).lower() == wanted), None)
-
-
-def _put(body: dict[str, Any], path: Path, value: Any) -> None:  # noqa: ANN401 - a SCIM value
-    holder = body
-    if path.urn:
-        holder = _object(body, path.urn)
-        schemas = body[_own_name(body, "schemas")]
-        if path.urn not in schemas:
-            schemas.append(path.urn)
-    if path.key:
-        name = _own_name(holder, path.name)
-        holder[name] = holder[name] if isinstance(holder.get(name), list) else []
-        entry = _entry(holder[name], path)
-        if entry is None:
-            entry = {path.key: path.equals}
-            holder[name].append(entry)
-        entry[_own_name(entry, str(path.sub))] = value
-        return
-    if path.sub:
-        holder = _object(holder, path.name)
-    holder[_own_name(holder, path.sub or path.name)] = value
-
-
-def _clear(body: dict[str, Any], path: Path) -> None:
-    """Leave a managed value out of a replacement; an entry without its value goes as a whole."""
-    holder = _object(body, path.urn) if path.urn else body
-    if path.key:
-        name = _own_name(holder, path.name)
-        holder[name] = [entry for entry in holder[name] if entry is not _entry(holder[name], path)]
-        return
-    if path.sub:
-        holder = _object(holder, path.name)
-    holder.pop(_own_name(holder, path.sub or path.name), None)
-
-
-def _object(holder: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the object of this name, made if there is none."""
-    own = _own_name(holder, name)
-    if not isinstance(holder.get(own), dict):
-        holder[own] = {}
-    found: dict[str, Any] = holder[own]
-    return found
-
-
-def _own_name(holder: Mapping[str, Any], name: str) -> str:
-    """Return an attribute's name as the target spells it."""
-    return next((found for found in holder if found.lower() == name.lower()), name)
+def _print(value: Any) -> str:  # noqa: ANN401 - a SCIM value
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

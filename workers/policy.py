@@ -1,8 +1,8 @@
 """Policy: a person to the account that one target should show. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lifecycle.config import Policy
@@ -67,6 +67,21 @@ def decide(person: Person, policy: Policy, mapping: Mapped, account: Account | N
     name = next((value for path, value in attributes.items() if path.text == "userName"), None)
     name = name or _text(fields, "user_name") or _text(fields, "email")
     return Wanted(_text(fields, "external_id"), name, active, attributes, groups, roles)
+
+
+def with_manager(wanted: Wanted, account_of: Callable[[str], str | None]) -> Wanted:
+    """Return what is wanted with the id of the manager's account, as RFC 7643 section 4.3 has ``manager.value``.
+
+    Of a manager who has no account there nothing can be said, so the target keeps what it has.
+    """
+    attributes = dict(wanted.attributes)
+    for path, value in wanted.attributes.items():
+        if (path.name.lower(), path.sub) == ("manager", "value") and value is not None:
+            account_id = account_of(str(value))
+            attributes |= {path: account_id}
+            if account_id is None:
+                del attributes[path]
+    return replace(wanted, attributes=attributes)
 
 
 def protected(names: set[str], policy: Policy) -> bool:

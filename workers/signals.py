@@ -44,18 +44,19 @@ def _change(person: Person, cause: Event, result: Result, now: datetime) -> Sign
     moments = {"applied_at": agreement.applied_at, "confirmed_at": agreement.confirmed_at}
     data = _head(person, cause, result.place, reason) | {
         "account": {"id": account.id, "active": account.active} if account else None,
-        # Plain SCIM has no sessions to revoke; a target that has will say so.
-        "sessions_revoked": False,
+        # Plain SCIM has no sessions to revoke; a target that has says so.
+        "sessions_revoked": agreement.sessions_revoked,
         "groups_added": agreement.groups_added,
         "groups_removed": agreement.groups_removed,
-        "roles_removed": [],
-        "entitlements_before": {"groups": agreement.groups_before, "roles": []},
+        "roles_removed": agreement.roles_removed,
+        "entitlements_before": {"groups": agreement.groups_before, "roles": agreement.roles_before},
         "received_at": iso(cause.received_at),
         **{name: iso(moment) if moment else None for name, moment in moments.items()},
         "latency_ms": round((now - cause.received_at).total_seconds() * 1000),
     }
-    # One event may change an account twice, when its groups had trouble; each change is news of its own.
-    what = json.dumps([account.active if account else None, agreement.groups_added, agreement.groups_removed])
+    # One event may change an account twice, when its groups or its tokens had trouble; each change is news of its own.
+    moved = [account.active if account else None, agreement.groups_added, agreement.groups_removed]
+    what = json.dumps([*moved, "sessions"] if agreement.sessions_revoked else moved)
     return make_signal(
         f"person.{agreement.change}",
         person=person.key,

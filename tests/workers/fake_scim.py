@@ -8,6 +8,7 @@ media type, exact ``schemas``, operations in lower case, no nulls, one account a
 import copy
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum, auto
@@ -22,12 +23,16 @@ BASE_URL = f"https://crm.test{BASE}"
 MEDIA_TYPE = "application/scim+json"
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
+PLATFORM = "/api/v2"
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
+BULK_RESPONSE = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
 LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 
 SCHEMA = {"Users": USER, "Groups": GROUP}
 READ_ONLY = frozenset({"id", "meta", "groups"})
+INACTIVE = "active%20eq%20false"
 TEXT = r'"(?:[^"\\]|\\.)*"'
 FILTER = re.compile(rf"(?P<name>[A-Za-z]+) eq (?P<value>{TEXT})")
 PATH = re.compile(
@@ -60,6 +65,18 @@ class Quirk(StrEnum):
     DUPLICATE_IS_500 = auto()
     REMOVES_MEMBERS_BY_VALUE = auto()  # not RFC 7644: path ``members`` and a value
     SHOWS_NO_GROUPS = auto()
+    IGNORES_MEMBER_PATCH = auto()  # answers 200 with the group as it was
+    IGNORES_MEMBERS = auto()  # the same, of PUT too
+    DOUBLES_MEMBERS = auto()  # keeps two copies of a member that is added twice
+    HIDES_MEMBERS = auto()  # shows them to who asks for them by name
+    MEMBER_TWICE_IS_409 = auto()
+    KNOWS_ITS_MEMBERS = auto()  # refuses the whole for one member that is not there
+    SMALL_BATCHES = auto()  # two members a PATCH, and no more
+    GROUP_VERSIONS = auto()  # If-Match is honoured for groups
+    BULK_STATUS_IS_A_NUMBER = auto()
+    BULK_STATUS_IS_AN_OBJECT = auto()
+    BULK_IN_OTHER_ORDER = auto()
+    BULK_TELLS_NO_PLACES = auto()
     REFUSES_FILTER_400 = auto()
     REFUSES_FILTER_501 = auto()
     SMALL_PAGES = auto()  # two resources a page, however many were asked for
@@ -74,6 +91,9 @@ class Quirk(StrEnum):
     CREATE_KNOWS_NO_TITLE_400 = auto()
     CREATE_KNOWS_NO_TITLE_422 = auto()
     CREATE_NEEDS_PRIMARY = auto()  # a first e-mail address that is the primary one
+    USER_VERSIONS = auto()  # strong tags for accounts, and 400 invalidVers where If-Match names another one
+    HIDES_INACTIVE = auto()  # shows them to who asks for them only
+    RESTORES = auto()  # a deleted account of this name comes back under its old id, without roles
 
 
 REFUSED_METHODS = {
@@ -84,7 +104,7 @@ REFUSED_METHODS = {
 }
 REFUSED_FILTERS = {Quirk.REFUSES_FILTER_400: 400, Quirk.REFUSES_FILTER_501: 501}
 REFUSED_TITLES = {Quirk.CREATE_KNOWS_NO_TITLE_400: 400, Quirk.CREATE_KNOWS_NO_TITLE_422: 422}
-SMALL_PAGE = 2
+SMALL_PAGE = SMALL_BATCH = 2
 
 
 class Said(NamedTuple):
@@ -156,12 +176,18 @@ class FakeScim:
     token: str = TOKEN
     held: dict[str, dict[str, Resource]] = field(default_factory=lambda: {"Users": {}, "Groups": {}})
     log: list[Said] = field(default_factory=list)
+    deleted: dict[str, Resource] = field(default_factory=dict)
+    queues: dict[str, list[str]] = field(default_factory=dict)
+    """Of the platform API: ids of members by the id of a queue."""
+    revoked: list[str] = field(default_factory=list)
+    """Ids of the accounts whose tokens were deleted, as often as they were."""
     _faults: list[list[Any]] = field(default_factory=list)
     _next_id: int = 0
+    _asked: str = ""
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer one request."""
-        raw_path = request.url.raw_path.decode().removeprefix(BASE)
+        raw_path = re.sub(rf"^({PLATFORM})?{BASE}", "", request.url.raw_path.decode())
         body = json.loads(request.content) if request.content else None
         said = Said(request.method, unquote(raw_path), body, request.headers, raw_path)
         self.log.append(said)
@@ -221,7 +247,13 @@ class FakeScim:
     def _answer(self, said: Said) -> httpx.Response:
         try:
             self._check(said)
+            if said.line() == "POST /Bulk":
+                return self._bulk(said.body)
+            if said.path.startswith(PLATFORM):
+                return self._platform(said)
             kind, resource_id, query = self._place(said.raw_path)
+            self._check_version(said, kind, resource_id)
+            self._asked = query
             return METHODS[said.method, resource_id is not None](self, kind, resource_id or query, said.body)
         except Problem as problem:
             return self._error(problem)
@@ -251,9 +283,11 @@ class FakeScim:
     # ---- the methods
 
     def _query(self, kind: str, query: str, _: object) -> httpx.Response:
-        resources = [self._shown(kind, resource) for resource in self.held[kind].values()]
         asked = dict(part.split("=", 1) for part in query.split("&")) if query else {}
-        if asked.keys() - {"filter", "startIndex", "count"}:
+        resources = [self._shown(kind, each) for each in self.held[kind].values() if self._is_listed(each, asked)]
+        if asked.get("filter") == INACTIVE:
+            del asked["filter"]
+        if asked.keys() - {"filter", "startIndex", "count", "attributes"}:
             raise Problem(400, "this query is not understood", "invalidSyntax")
         if "filter" in asked:
             found = FILTER.fullmatch(unquote(asked["filter"]))
@@ -264,11 +298,16 @@ class FakeScim:
         body = {
             "schemas": [LIST],
             "totalResults": len(resources),
-            "Resources": [self._told(each) for each in page],
+            "Resources": [self._told(_only(each, asked.get("attributes"))) for each in page],
         }
         if not resources and Quirk.NO_EMPTY_RESOURCES in self.quirks:
             del body["Resources"]
         return reply(200, body)
+
+    def _is_listed(self, resource: Resource, asked: dict[str, str]) -> bool:
+        if asked.get("filter") == INACTIVE:
+            return resource.get("active") is False
+        return Quirk.HIDES_INACTIVE not in self.quirks or resource.get("active") is not False
 
     def _filtered(self, resources: list[Resource], name: str, value: str) -> list[Resource]:
         for quirk, status in REFUSED_FILTERS.items():
@@ -286,7 +325,60 @@ class FakeScim:
         return resources[first : first + (SMALL_PAGE if Quirk.SMALL_PAGES in self.quirks else count)]
 
     def _get(self, kind: str, resource_id: str, _: object) -> httpx.Response:
-        return reply(200, self._told(self._shown(kind, self._held(kind, resource_id))))
+        shown = self._shown(kind, self._held(kind, resource_id))
+        if Quirk.HIDES_MEMBERS in self.quirks and self._asked != "attributes=members":
+            shown.pop("members", None)
+        headers = {"etag": version_of(shown)} if kind == "Groups" and Quirk.GROUP_VERSIONS in self.quirks else {}
+        return reply(200, self._told(shown), headers)
+
+    def _check_version(self, said: Said, kind: str, resource_id: str | None) -> None:
+        asked = said.headers.get("if-match")
+        if asked is None or resource_id is None:
+            return
+        if kind == "Users" and Quirk.USER_VERSIONS in self.quirks:
+            if asked != self._shown(kind, self._held(kind, resource_id))["meta"]["version"]:
+                raise Problem(400, "it changed meanwhile", "invalidVers")
+            return
+        if Quirk.GROUP_VERSIONS not in self.quirks or kind != "Groups":
+            raise Problem(400, "versions are not for this server", "invalidVers")
+        if asked != version_of(self._shown(kind, self._held(kind, resource_id))):
+            raise Problem(412, "it changed meanwhile")
+
+    def _bulk(self, body: Resource) -> httpx.Response:
+        """Do each part as if it came alone (RFC 7644 section 3.7); ``bulkId:x`` becomes the id of what x made."""
+        if body.get("schemas") != [BULK_REQUEST] or body.keys() - {"schemas", "Operations"}:
+            raise Problem(400, "this is no BulkRequest", "invalidSyntax")
+        made: dict[str, str] = {}
+        told = [self._bulk_part(part, made) for part in body["Operations"]]
+        if Quirk.BULK_IN_OTHER_ORDER in self.quirks:
+            told.reverse()
+        return reply(200, {"schemas": [BULK_RESPONSE], "Operations": told})
+
+    def _bulk_part(self, part: Resource, made: dict[str, str]) -> Resource:
+        data = json.dumps(part["data"])
+        for bulk_id, made_id in made.items():
+            data = data.replace(f"bulkId:{bulk_id}", made_id)
+        kind, resource_id, _ = self._place(part["path"])
+        try:
+            _check_resolved(data)
+            answer = METHODS[part["method"], resource_id is not None](self, kind, resource_id or "", json.loads(data))
+        except Problem as problem:
+            answer = self._error(problem)
+        told: Resource = {name: part[name] for name in ("method", "bulkId") if name in part}
+        response: Any = json.loads(answer.content) if answer.content else None
+        if answer.is_success and "bulkId" in part:
+            made[part["bulkId"]] = str(response["id"])
+        place = answer.headers.get("location") or (f"{BASE_URL}{part['path']}" if resource_id else None)
+        if place and Quirk.BULK_TELLS_NO_PLACES not in self.quirks:
+            told["location"] = place
+        if not answer.is_success:
+            told["response"] = response
+        return told | {"status": self._bulk_status(answer.status_code)}
+
+    def _bulk_status(self, status: int) -> object:
+        if Quirk.BULK_STATUS_IS_AN_OBJECT in self.quirks:
+            return {"code": str(status)}
+        return status if Quirk.BULK_STATUS_IS_A_NUMBER in self.quirks else str(status)
 
     def _create(self, kind: str, _: str, body: Resource) -> httpx.Response:
         if READ_ONLY & body.keys():
@@ -295,6 +387,9 @@ class FakeScim:
         check(kind, body)
         self._check_unique(kind, body, None)
         resource = {**copy.deepcopy(body), "id": self._new_id(kind)}
+        if kind == "Users" and (deleted := self.deleted.pop(body["userName"].lower(), None)):
+            resource["id"] = deleted["id"]
+            resource.pop("roles", None)
         if Quirk.KNOWS_NO_EXTERNAL_ID in self.quirks:
             resource.pop("externalId", None)
         self.held[kind][str(resource["id"])] = resource
@@ -312,14 +407,20 @@ class FakeScim:
         if body.get("schemas") != [PATCH_OP] or not body.get("Operations") or body.keys() - {"schemas", "Operations"}:
             raise Problem(400, "this is no PatchOp", "invalidSyntax")
         changed = copy.deepcopy(held)
+        if kind == "Groups":
+            self._check_members(held, body["Operations"])
         for operation in body["Operations"]:
             self._check_dialect(operation)
             apply(changed, operation)
+            self._double(held, changed, operation)
         if kind == "Users" and Quirk.KNOWS_NO_EXTERNAL_ID in self.quirks:
             changed.pop("externalId", None)
         check(kind, changed)
         self._check_unique(kind, changed, resource_id)
-        if Quirk.IGNORES_PATCH not in self.quirks:
+        ignores = {Quirk.IGNORES_PATCH} | (
+            {Quirk.IGNORES_MEMBER_PATCH, Quirk.IGNORES_MEMBERS} if kind == "Groups" else set()
+        )
+        if not ignores & self.quirks:
             self.held[kind][resource_id] = changed
         if Quirk.NO_CONTENT in self.quirks:
             return httpx.Response(204)
@@ -335,13 +436,31 @@ class FakeScim:
         changed = {**copy.deepcopy(body), "id": held["id"]}
         if Quirk.PUT_FORGETS_TITLE in self.quirks:
             changed.pop("title", None)
-        self.held[kind][resource_id] = changed
+        if kind == "Users" or Quirk.IGNORES_MEMBERS not in self.quirks:
+            self.held[kind][resource_id] = changed
         return httpx.Response(204) if Quirk.NO_CONTENT in self.quirks else self._get(kind, resource_id, None)
 
     def _delete(self, kind: str, resource_id: str, _: object) -> httpx.Response:
-        self._held(kind, resource_id)
+        gone = self._held(kind, resource_id)
         del self.held[kind][resource_id]
+        if kind == "Users" and Quirk.RESTORES in self.quirks:
+            self.deleted[gone["userName"].lower()] = gone
         return httpx.Response(204)
+
+    def _platform(self, said: Said) -> httpx.Response:
+        """Answer as Genesys Cloud's platform API does, which is not SCIM."""
+        part, *names = said.path.removeprefix(f"{PLATFORM}/").partition("?")[0].split("/")
+        if (said.method, part) == ("DELETE", "tokens"):
+            self._held("Users", names[0])
+            self.revoked.append(names[0])
+            return httpx.Response(200)
+        if (said.method, part, names[1:]) == ("GET", "users", ["queues"]):
+            entities = [{"id": queue} for queue, members in self.queues.items() if names[0] in members]
+            return reply(200, {"entities": entities, "pageCount": 1})
+        if (said.method, part, names[2:3]) == ("DELETE", "routing", ["members"]):
+            self.queues[names[1]].remove(names[3])
+            return httpx.Response(204)
+        raise Problem(404, "no such endpoint")
 
     # ---- what is held and how it is told
 
@@ -378,6 +497,26 @@ class FakeScim:
         if Quirk.CREATE_NEEDS_PRIMARY in self.quirks and not any(each.get("primary") for each in emails):
             raise Problem(400, "emails.primary is required")
 
+    def _check_members(self, held: Resource, operations: list[Resource]) -> None:
+        """Refuse what some servers refuse of a group's members."""
+        adds = [entry["value"] for each in operations if each.get("op") == "add" for entry in each["value"]]
+        removes = sum(len(each.get("value", "1")) for each in operations if each.get("op") == "remove")
+        if Quirk.SMALL_BATCHES in self.quirks and len(adds) + removes > SMALL_BATCH:
+            raise Problem(400, "too many members at once", "tooMany")
+        there = {member["value"] for member in held.get("members", [])}
+        if Quirk.MEMBER_TWICE_IS_409 in self.quirks and there & set(adds):
+            raise Problem(409, "is a member already", "uniqueness")
+        if (
+            Quirk.KNOWS_ITS_MEMBERS in self.quirks
+            and set(adds) - self.held["Users"].keys() - self.held["Groups"].keys()
+        ):
+            raise Problem(400, "there is no such member", "invalidValue")
+
+    def _double(self, held: Resource, changed: Resource, operation: Resource) -> None:
+        if Quirk.DOUBLES_MEMBERS in self.quirks and operation["op"] == "add" and operation.get("path") == "members":
+            again = [entry for entry in operation["value"] if entry in held.get("members", [])]
+            changed["members"] += copy.deepcopy(again)
+
     def _check_dialect(self, operation: Resource) -> None:
         path = str(operation.get("path", ""))
         if Quirk.PATCH_KNOWS_NO_TITLE in self.quirks and path == "title":
@@ -398,6 +537,8 @@ class FakeScim:
             for group in self.held["Groups"].values()
             if any(member["value"] == str(resource["id"]) for member in group.get("members", []))
         ]
+        if kind == "Users" and Quirk.USER_VERSIONS in self.quirks:
+            shown["meta"]["version"] = version_of(resource).removeprefix("W/")
         if kind == "Users" and groups and Quirk.SHOWS_NO_GROUPS not in self.quirks:
             shown["groups"] = groups
         return shown
@@ -431,6 +572,23 @@ def reply(status: int, body: Resource, headers: dict[str, str] | None = None) ->
     """Return an answer of SCIM."""
     content = json.dumps(body).encode()
     return httpx.Response(status, headers={"content-type": MEDIA_TYPE, **(headers or {})}, content=content)
+
+
+def _only(resource: Resource, asked: str | None) -> Resource:
+    """Return the attributes that were asked for, and those that come with every answer."""
+    names = {*unquote(asked).split(","), "id", "meta", "schemas"} if asked else resource.keys()
+    return {name: value for name, value in resource.items() if name in names}
+
+
+def _check_resolved(data: str) -> None:
+    if "bulkId:" in data:
+        raise Problem(409, "what this needs was not made", "invalidValue")
+
+
+def version_of(resource: Resource) -> str:
+    """Return the weak version of what is held (RFC 7644 section 3.14)."""
+    text = json.dumps({name: value for name, value in resource.items() if name != "meta"}, sort_keys=True)
+    return f'W/"{zlib.crc32(text.encode())}"'
 
 
 def has_null(value: object) -> bool:

@@ -8,26 +8,33 @@ from typing import Any
 import httpx
 from hypothesis import settings
 from redis import Redis
-from scim2_models import Context, EnterpriseUser, PatchOp, User
+from scim2_models import BulkRequest, Context, EnterpriseUser, PatchOp, User
 from scim2_models import Group as ScimGroup
 
+from gatepost.sandbox.schema import PureCloud
 from lifecycle import keys
 from lifecycle.config import Config, Policy
 from lifecycle.event import Event, Kind, Profile
-from lifecycle.people import People, dump_deliveries
+from lifecycle.people import People
 from lifecycle.person import Account, Fact, Person, Status
-from lifecycle.queue import PUT, JobWriter, lanes, put_arguments
+from lifecycle.queue import LANES, PUT, JobWriter, lanes, put_arguments
 from lifecycle.records import Records
 from lifecycle.secrets import Secret
+from lifecycle.settlement import dump_deliveries
 from lifecycle.target import Target
 from tests.workers.fake_scim import BASE_URL, PATCH_OP, SCHEMA, TOKEN, FakeScim, Quirk, Said, has_null
-from workers.converge import converge, task_of
+from workers.agree import task_of
+from workers.converge import converge
 from workers.http import Http
 from workers.jobs import place_of
+from workers.keeper import Keeper
 from workers.outcome import Place, World
 from workers.policy import Wanted, decide
 from workers.scim.client import Conversation
-from workers.targets.base import Agreement, Task
+from workers.task import Agreement, Task
+
+# Where a target's SCIM stands beside another API of its own.
+BASE_URLS = {"genesys_cloud": BASE_URL.replace("/scim", "/api/v2/scim")}
 
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 """When a story begins; its moments are counted in minutes from here."""
@@ -88,9 +95,17 @@ def target(**changed: Any) -> Target:  # noqa: ANN401 - a section of the configu
     return Target.model_validate(default | changed)
 
 
-def place(redis: Redis, transport: httpx.BaseTransport, *, adapter: str = "scim", name: str = "crm") -> Place:
+def place(
+    redis: Redis,
+    transport: httpx.BaseTransport,
+    *,
+    adapter: str = "scim",
+    name: str = "crm",
+    **section: Any,  # noqa: ANN401 - a section of the configuration
+) -> Place:
     """Make a target with everything that it takes to speak to it."""
-    return place_of(redis, name, target(adapter=adapter), Http(transport=transport))
+    section = {"adapter": adapter, "base_url": BASE_URLS.get(adapter, BASE_URL), **section}
+    return place_of(redis, name, target(**section), Http(transport=transport))
 
 
 @dataclass
@@ -102,11 +117,13 @@ class Meeting:
     quirks: Iterable[Quirk] = ()
     policy: Policy = field(default_factory=Policy)
     account: Account | None = None
+    section: Mapping[str, Any] = field(default_factory=dict)
+    """More of the target's section of the configuration."""
 
     def __post_init__(self) -> None:
         """Start the server and make the client."""
         self.fake = FakeScim(frozenset(self.quirks))
-        self.place = place(self.redis, httpx.MockTransport(self.fake), adapter=self.adapter)
+        self.place = place(self.redis, httpx.MockTransport(self.fake), adapter=self.adapter, **self.section)
 
     def task(self, known: Person, *, cautious: bool = False) -> Task:
         """Return what one attempt needs."""
@@ -114,7 +131,10 @@ class Meeting:
         assert isinstance(wanted, Wanted), "the policy is tested elsewhere"
         config = Config(policy=self.policy)
         world = World(config, People(self.redis, lanes(self.redis)), {self.place.name: self.place})
-        return task_of(world, self.place, wanted, self.account, Conversation(lambda: None), cautious=cautious)
+        accounts = {self.place.name: self.account} if self.account else {}
+        known = known.model_copy(update={"accounts": accounts})
+        talk = Conversation(lambda: None, can=self.place.capabilities())
+        return task_of(world, self.place, known, wanted, talk, cautious=cautious)
 
     def agree(self, known: Person, *, cautious: bool = False) -> Agreement:
         """Make one attempt, and remember the account as a settled attempt does."""
@@ -133,28 +153,50 @@ def referee(said: Iterable[Said]) -> None:
         if each.body is None:
             continue
         assert not has_null(each.body), each
-        kind = each.path.split("/")[1]
-        if each.method == "POST":
-            _check_create(kind, each.body)
-        elif each.method == "PUT":
-            _check_replacement(each.body)
+        if each.path == "/Bulk":
+            _check_bulk(each.body)
         else:
-            _check_patch(kind, each.body)
+            _check_body(each.method, each.path.split("/")[1], each.body)
+
+
+def _check_body(method: str, kind: str, body: dict[str, Any]) -> None:
+    if method == "POST":
+        _check_create(kind, body)
+    elif method == "PUT":
+        _check_replacement(kind, body)
+    else:
+        _check_patch(kind, body)
+
+
+def _check_bulk(body: dict[str, Any]) -> None:
+    """Each part is held to what it would have to be alone; the library keeps what it cannot read with a status."""
+    found = BulkRequest[User[EnterpriseUser] | ScimGroup].model_validate(body, scim_ctx=Context.BULK_REQUEST)
+    assert all(part.status is None for part in found.operations or ())
+    for part in body["Operations"]:
+        assert ("bulkId" in part) is (part["method"] == "POST")
+        _check_body(part["method"], part["path"].split("/")[1], part["data"])
 
 
 def _check_create(kind: str, body: dict[str, Any]) -> None:
-    User[EnterpriseUser].model_validate(body, scim_ctx=Context.RESOURCE_CREATION_REQUEST)
+    if kind == "Groups":
+        ScimGroup.model_validate(body, scim_ctx=Context.RESOURCE_CREATION_REQUEST)
+        assert body["schemas"] == [SCHEMA[kind]]
+        return
+    User[EnterpriseUser | PureCloud].model_validate(body, scim_ctx=Context.RESOURCE_CREATION_REQUEST)
     assert body["schemas"] == [SCHEMA[kind], *(name for name in body if name.startswith("urn:"))]
     assert isinstance(body["active"], bool)
 
 
-def _check_replacement(body: dict[str, Any]) -> None:
+def _check_replacement(kind: str, body: dict[str, Any]) -> None:
     """Schemas that the library does not know are the server's own, and are said again."""
+    assert not {"meta", "groups"} & {name.lower() for name in body}
+    if kind == "Groups":
+        ScimGroup.model_validate(body, scim_ctx=Context.RESOURCE_REPLACEMENT_REQUEST)
+        return
     theirs = {name for name in body if name.startswith("urn:") and ":enterprise:" not in name}
     known = {name: value for name, value in body.items() if name not in theirs}
     known["schemas"] = [name for name in body["schemas"] if name not in theirs]
     User[EnterpriseUser].model_validate(known, scim_ctx=Context.RESOURCE_REPLACEMENT_REQUEST)
-    assert not {"meta", "groups"} & {name.lower() for name in body}
 
 
 def _check_patch(kind: str, body: dict[str, Any]) -> None:
@@ -163,7 +205,7 @@ def _check_patch(kind: str, body: dict[str, Any]) -> None:
     if kind == "Groups":
         PatchOp[ScimGroup].model_validate(body, scim_ctx=Context.RESOURCE_PATCH_REQUEST)
     else:
-        PatchOp[User[EnterpriseUser]].model_validate(body, scim_ctx=Context.RESOURCE_PATCH_REQUEST)
+        PatchOp[User[EnterpriseUser | PureCloud]].model_validate(body, scim_ctx=Context.RESOURCE_PATCH_REQUEST)
 
 
 def facts(known: Mapping[str, Any]) -> Person:
@@ -202,10 +244,18 @@ class Stage:
         converge(self.world, key, lane)
 
     def fall_due(self, key: str = "E1042") -> None:
-        """Let the moment come for which a target asked: what is kept of it says so."""
+        """Let the moment come for which a target asked: what is kept of it says so, and no pause is left."""
+        for pace in self.redis.keys(keys.pace("*")):
+            self.redis.hdel(pace, "paused_until", "leavers_until")
         for kept in self.world.people.mailbox(key):
             due = {name: replace(each, retry_at=None) for name, each in kept.deliveries.items()}
             self.redis.hset(keys.event(kept.event.ref), "deliveries", dump_deliveries(due))
+
+    def let_in(self) -> list[str]:
+        """Let the keeper make a step, and return the lanes of the jobs that it offered."""
+        before = {lane: self.redis.llen(f"rq:queue:{lane}") for lane in LANES}
+        Keeper(self.redis, [each.gate for each in self.world.places.values()], lanes(self.redis)).tick()
+        return [lane for lane in LANES for _ in range(self.redis.llen(f"rq:queue:{lane}") - before[lane])]
 
     def tell(self, *events: Event) -> None:
         """Hear events and work on the person."""

@@ -1,6 +1,7 @@
 """Plan: the fewest operations from an account as it is to the account as wanted, judged by scim2-models."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,18 +12,10 @@ from scim2_models import Context, EnterpriseUser, PatchOp, User
 from lifecycle.paths import Path, parse_path
 from tests.workers.fake_scim import PATCH_OP, USER, apply, check, other_case
 from tests.workers.stories import patiently
-from workers.plan import (
-    ESSENTIAL,
-    attribute,
-    changes,
-    essential,
-    is_active,
-    new_account,
-    replacement,
-    value_at,
-    with_primary,
-)
+from workers import plan as planning
+from workers.plan import ESSENTIAL, Terms, essential, with_primary
 from workers.policy import Wanted
+from workers.resource import attribute, is_active, value_at
 from workers.targets.scim import ATTRIBUTES, ENTERPRISE
 
 Account = User[EnterpriseUser]
@@ -78,6 +71,25 @@ def wishes(draw: st.DrawFn) -> Wanted:
         PATHS[text]: draw(VALUES[text] if text == "userName" else st.none() | VALUES[text]) for text in sorted(chosen)
     }
     return Wanted("E1042", "bo", draw(st.sampled_from([True, False, None])), attributes, frozenset())
+
+
+def changes(account: Mapping[str, Any], wanted: Wanted, *, adopt: bool, **terms: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - terms
+    """Return the operations of the plan."""
+    found = planning.plan(account, wanted, Terms(adopt=adopt, **terms))
+    assert found.refused == (), "casting is tested elsewhere"
+    return [edit.operation() for edit in found.edits]
+
+
+def new_account(wanted: Wanted) -> dict[str, Any]:
+    """Return the body that creates an account."""
+    body, refused = planning.new_account(wanted, Terms(adopt=True))
+    assert refused == ()
+    return body
+
+
+def replacement(account: Mapping[str, Any], wanted: Wanted, *, adopt: bool) -> dict[str, Any]:
+    """Return the body of the PUT that does what the plan would."""
+    return planning.replacement(account, planning.plan(account, wanted, Terms(adopt=adopt)).edits)
 
 
 def patched(account: dict[str, Any], operations: list[dict[str, Any]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tests.workers.stories import AT, BO, event, person
 from workers.outcome import Result
 from workers.scim.client import Conversation
 from workers.signals import signals_for
-from workers.targets.base import Agreement
+from workers.task import Agreement
 
 NOW = AT + timedelta(milliseconds=412)
 ACCOUNT = Account(id="u-7", user_name="bo.ray@acme.example", active=False)
@@ -86,6 +86,26 @@ def test_suspension_tells_all_that_a_security_tool_asks() -> None:
         "latency_ms": 412,
     }.items() <= data.items()
     assert data["sessions_revoked"] is False
+
+
+def test_roles_and_sessions_that_were_taken_are_told() -> None:
+    """What was there before, what is gone of it, and that no session goes on."""
+    roles = ["employee", "supervisor"]
+
+    ((signal, _),) = made(result(change="suspended", sessions_revoked=True, roles_before=roles, roles_removed=roles))
+
+    data = body(signal)["data"]
+    assert data["entitlements_before"] == {"groups": [], "roles": roles}
+    assert (data["roles_removed"], data["sessions_revoked"]) == (roles, True)
+
+
+def test_sessions_that_ended_later_are_news() -> None:
+    """The same event tells of the suspension at once, and of the sessions when they are over; each has its own id."""
+    ((first, _),) = made(result(change="suspended"))
+    ((second, _),) = made(result(change="suspended", sessions_revoked=True))
+
+    assert first.type == second.type == "person.suspended"
+    assert first.id != second.id
 
 
 def test_suspension_of_who_fell_out_of_scope_says_so() -> None:

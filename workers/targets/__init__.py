@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from workers.targets import scim
+from workers.targets import genesys_cloud, scim
 from workers.targets.base import Target
 
 TARGETS: Mapping[str, Target] = {
+    "genesys_cloud": genesys_cloud,
     "scim": scim,
 }

@@ -1,7 +1,8 @@
 """The targets' conversations: ``load("scim/joiner")`` gives who meets what and every request that must follow.
 
-A case is one file. ``person`` is what is known, ``account`` the account as last settled, ``groups`` the policy's groups
-with their conditions, ``held`` what the server holds before, ``quirks`` how it is. ``conversation`` is what must be
+A case is one file. ``person`` is what is known, ``account`` the account as last settled, ``groups`` and ``roles`` the
+policy's with their conditions, ``section`` more of the target's configuration, ``held`` what the server holds before,
+``deleted`` whom it held, ``queues`` its queues, ``quirks`` how it is. ``conversation`` is what must be
 asked, in order: method, path, body. ``change`` is what subscribers are told.
 """
 
@@ -42,14 +43,19 @@ def names() -> list[str]:
 def load(name: str, redis: Redis) -> Case:
     """Set one case up."""
     found = json.loads((FIXTURES / f"{name}.json").read_text())
-    grants = [{"when": when, "groups": [group]} for group, when in found.get("groups", {}).items()]
+    grants = [
+        {"when": when, kind: [name]} for kind in ("groups", "roles") for name, when in found.get(kind, {}).items()
+    ]
     policy = Policy.model_validate({"grants": grants, "protected": found.get("protected", [])})
     account = Account.model_validate(found["account"]) if found.get("account") else None
     quirks = [Quirk(quirk) for quirk in found.get("quirks", [])]
-    meeting = Meeting(redis, name.partition("/")[0], quirks, policy, account)
+    meeting = Meeting(redis, name.partition("/")[0], quirks, policy, account, found.get("section", {}))
     for kind, resources in found.get("held", {}).items():
         for resource in resources:
             meeting.fake.add(kind, **resource)
+    for resource in found.get("deleted", []):
+        meeting.fake.deleted[resource["userName"]] = resource
+    meeting.fake.queues |= found.get("queues", {})
     for group in meeting.fake.held["Groups"].values():
         redis.hset(keys.groups("crm"), group["displayName"], group["id"])
     return Case(meeting, facts(found["person"]), found["conversation"], found["change"])

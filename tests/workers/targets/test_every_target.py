@@ -34,6 +34,20 @@ every_target = pytest.mark.parametrize("adapter", list(TARGETS))
 every_case = pytest.mark.parametrize("name", names())
 every_person = pytest.mark.parametrize("known", [JOINER, MOVER, LEAVER], ids=["joiner", "mover", "leaver"])
 
+# What is peculiar to an adapter: what it makes of a conflict over an account that is not shown, and what it costs. Of a
+# Genesys Cloud the tokens of a leaver are deleted, and the state goes alone and is read before the rest is written.
+UNSHOWN: dict[str, type[GatepostError]] = {"scim": Refused, "genesys_cloud": Postponed}
+BUDGETS = {
+    "joiner": {"scim": 2, "genesys_cloud": 2},
+    "joiner_of_few_facts": {"scim": 2, "genesys_cloud": 2},
+    "joiner_with_groups": {"scim": 4, "genesys_cloud": 4},
+    "mover": {"scim": 2, "genesys_cloud": 2},
+    "mover_is_so_already": {"scim": 1, "genesys_cloud": 1},
+    "leaver": {"scim": 3, "genesys_cloud": 4},
+    "leaver_is_out_already": {"scim": 2, "genesys_cloud": 2},
+    "rehire": {"scim": 2, "genesys_cloud": 4},
+}
+
 Broken = list[tuple[str, Fault]]
 TIME_WILL_MEND: Broken = [
     ("429", answers(429)),
@@ -411,13 +425,13 @@ def test_conflict_on_create_adopts_and_goes_on(adapter: str, quirk: Quirk | None
 
 @every_target
 def test_conflict_over_an_account_that_is_not_shown_is_refused(adapter: str, redis: Redis) -> None:
-    """The target says that the name is taken and finds nobody of it: a person must look."""
+    """The target says that the name is taken and finds nobody of it: a person must look, or it may show it later."""
     meeting = meet(redis, adapter)
     meeting.fake.next(answers(409, {"detail": "taken", "scimType": "uniqueness"}), on="POST")
 
-    error = raised(Refused, lambda: meeting.agree(JOINER))
+    error = raised(UNSHOWN[adapter], lambda: meeting.agree(JOINER))
 
-    assert "taken" in error.message
+    assert "taken" in error.message or error.reason == "lag"
 
 
 @every_target
@@ -578,19 +592,19 @@ def test_groups_are_joined_and_left(adapter: str, quirk: Quirk | None, redis: Re
 
 
 @every_target
-def test_target_that_cannot_take_one_member_out_keeps_all_of_them(adapter: str, redis: Redis) -> None:
-    """Taking out by another dialect could empty the group, so nothing is taken out, and the target's words say why."""
+def test_target_that_knows_no_filter_of_members_loses_nobody_else(adapter: str, redis: Redis) -> None:
+    """Taking out by another dialect could empty the group: it is read, and put without the one who leaves."""
     grants = policy(Agents="person.department == 'Support'")
     meeting = meet(redis, adapter, Quirk.REMOVES_MEMBERS_BY_VALUE, policy=grants)
-    meeting.fake.add("Groups", id="g-1", displayName="Agents", members=[{"value": "u-1"}, {"value": "u-2"}])
+    meeting.fake.add("Groups", id="g-1", displayName="Agents", members=[{"value": "u-1"}, {"value": "u-9"}])
     meeting.agree(JOINER)
     before = meeting.fake.members("Agents")
 
     agreement = meeting.agree(person(**BO | {"department": "Sales"}))
 
-    assert meeting.fake.members("Agents") == before
-    assert agreement.trouble is not None
-    assert agreement.trouble.reason == "refused"
+    assert len(before) == 3
+    assert meeting.fake.members("Agents") == ["u-1", "u-9"]
+    assert agreement.trouble is None
 
 
 @every_target
@@ -665,26 +679,14 @@ def test_group_name_that_two_groups_bear_is_not_guessed(adapter: str, redis: Red
 
 
 @every_target
-@pytest.mark.parametrize(
-    ("name", "requests_max"),
-    [
-        ("joiner", 2),
-        ("joiner_of_few_facts", 2),
-        ("joiner_with_groups", 4),
-        ("mover", 2),
-        ("mover_is_so_already", 1),
-        ("leaver", 3),
-        ("leaver_is_out_already", 2),
-        ("rehire", 2),
-    ],
-)
-def test_requests_are_within_the_budget(adapter: str, name: str, requests_max: int, redis: Redis) -> None:
+@pytest.mark.parametrize("name", list(BUDGETS))
+def test_requests_are_within_the_budget(adapter: str, name: str, redis: Redis) -> None:
     """A target that keeps to the RFC is asked as little as can be: two requests for a joiner, three for a leaver."""
     case = load(f"{adapter}/{name}", redis)
 
     case.meeting.agree(case.person)
 
-    assert len(case.meeting.fake.log) <= requests_max
+    assert len(case.meeting.fake.log) <= BUDGETS[name][adapter]
 
 
 @every_case

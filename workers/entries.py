@@ -1,0 +1,82 @@
+"""A multi-valued attribute, entry by entry: an entry is told from another by its value, else its name, else its type.
+
+What the target adds to an entry by itself is its own. Pure.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lifecycle.errors import Refused
+from lifecycle.paths import Path
+from workers.resource import Edit, Resource, attribute, entry_path, plain, same
+
+ROLES = plain("roles")
+# What tells one entry of a multi-valued attribute from another: the first that an entry has. ``authority`` is that of
+# Genesys Cloud's externalIds, where two may well bear the same value.
+ENTRY_KEYS = ("authority", "value", "name", "type")
+# Begins the authority under which Genesys Cloud keeps the externalId of SCIM: an entry that nobody may change.
+RESERVED_AUTHORITY = "x-pc:"
+
+Identity = tuple[str, str]
+
+
+def entry_edits(path: Path, shown: Sequence[Any], wanted: Sequence[Any], surplus: Sequence[Any]) -> list[Edit]:
+    """Return the edits that take the surplus out, correct what is there and add what is missing.
+
+    Raises Refused for an entry that nothing names.
+    """
+    edits = [_removal(path, entry) for entry in surplus]
+    for entry in wanted:
+        edits += _corrections(path, _entry(shown, entry), entry)
+    once = {identity(entry): entry for entry in wanted}.values()
+    missing = [entry for entry in once if _entry(shown, entry) is None]
+    return [*edits, Edit("add", path, missing)] if missing else edits
+
+
+def is_reserved(entry: Any) -> bool:  # noqa: ANN401 - a SCIM value
+    """Tell whether an entry is the target's own."""
+    return str(attribute(entry, "authority") or "").startswith(RESERVED_AUTHORITY)
+
+
+def identity(entry: Any) -> Identity:  # noqa: ANN401 - a SCIM value
+    """Return what tells this entry from others."""
+    key = next((key for key in ENTRY_KEYS if attribute(entry, key) is not None), "")
+    return key, str(attribute(entry, key) if key else json.dumps(entry, sort_keys=True, default=str))
+
+
+def role_edits(resource: Resource, wanted: frozenset[str], managed: frozenset[str]) -> list[Edit]:
+    """Return the edits that give the wanted roles and take those of the managed that are not."""
+    shown = shown_roles(resource)
+    edits = [Edit("remove", entry_path(ROLES, "value", role)) for role in sorted((shown & managed) - wanted)]
+    missing = sorted(wanted - shown)
+    return [*edits, Edit("add", ROLES, [{"value": role} for role in missing])] if missing else edits
+
+
+def shown_roles(resource: Resource) -> frozenset[str]:
+    """Return the roles that an account shows; some servers list them as plain texts."""
+    found = attribute(resource, "roles")
+    entries = found if isinstance(found, list) else []
+    return frozenset(str(attribute(entry, "value") if isinstance(entry, Mapping) else entry) for entry in entries)
+
+
+def _entry(shown: Sequence[Any], entry: Any) -> Any:  # noqa: ANN401 - SCIM values
+    return next((each for each in shown if identity(each) == identity(entry)), None)
+
+
+def _removal(path: Path, entry: Any) -> Edit:  # noqa: ANN401 - a SCIM value
+    key, _ = identity(entry)
+    if not key:
+        raise Refused(f"an entry of {path.text} has neither value, name nor type to be named by", reason="value")
+    return Edit("remove", entry_path(path, key, attribute(entry, key)))
+
+
+def _corrections(path: Path, shown: Any, wanted: Any) -> list[Edit]:  # noqa: ANN401 - SCIM values
+    if shown is None or not isinstance(wanted, Mapping):
+        return []
+    key, _ = identity(wanted)
+    return [
+        Edit("replace", entry_path(path, key, attribute(shown, key), sub), value)
+        for sub, value in wanted.items()
+        if not same(path, attribute(shown, sub), value)
+    ]

@@ -1,0 +1,61 @@
+"""One attempt to make one target agree: all that it needs, and what it came to."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from lifecycle.errors import GatepostError
+from lifecycle.person import Account
+from lifecycle.target import Rule
+from workers.policy import Wanted
+from workers.scim.capabilities import Capabilities
+from workers.scim.client import Client, Conversation
+from workers.scim.groups import Groups
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything that one attempt to agree needs."""
+
+    person: str
+    """The person's key."""
+    wanted: Wanted
+    account: Account | None
+    """The account as last settled; None for a first meeting."""
+    cautious: bool
+    """An earlier attempt may have written: look by every key before anything is created."""
+    protected: frozenset[str]
+    managed: frozenset[str]
+    """Every group that the policy names: others are never touched."""
+    managed_roles: frozenset[str]
+    """Every role that the policy names, likewise."""
+    conflicts: Mapping[str, Rule]
+    """What holds where source and target differ, by path; source_wins where nothing is said."""
+    can: Capabilities
+    client: Client
+    groups: Groups
+    talk: Conversation
+    believes_nobody: Callable[[], bool]
+    """Whether a look-up that finds nobody is to be believed; may ask the target."""
+    owner_of: Callable[[str], str | None]
+    """Whose an account is by its id, as far as we settled it; None for nobody's."""
+
+
+@dataclass
+class Agreement:
+    """What the target shows now. ``trouble`` came after the account itself agreed; what was done still counts."""
+
+    account: Account | None = None
+    change: str | None = None
+    """The signal that tells of it: provisioned, updated, suspended or restored; None when nothing changed."""
+    note: str | None = None
+    ignored: str | None = None
+    groups_added: list[str] = field(default_factory=list)
+    groups_removed: list[str] = field(default_factory=list)
+    groups_before: list[str] = field(default_factory=list)
+    roles_removed: list[str] = field(default_factory=list)
+    roles_before: list[str] = field(default_factory=list)
+    sessions_revoked: bool = False
+    applied_at: datetime | None = None
+    confirmed_at: datetime | None = None
+    trouble: GatepostError | None = None
