@@ -1,4 +1,4 @@
-"""``python -m bench``: measures intake, durability and work on this machine and prints one table.
+"""``python -m bench``: measures intake, durability, work and, on demand, rate on this machine and prints one table.
 
 Everything runs on loopback with a private Redis (``appendonly yes``, ``appendfsync always``). Numbers are medians of
 the rounds; the rounds of what is compared take turns. Exit 1 when an acknowledged event was lost, 2 when a measurement
@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bench import durability, intake, work
+from bench import durability, intake, rate, requests, work
 from bench.durability import Survived
 from bench.intake import BARE, CHECKED, GATEPOST, OBVIOUS, Measured
 from bench.machine import Broken, Store, version
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _run(place: Path, options: argparse.Namespace) -> bool:
-    folders = [place / name for name in ("intake", "durability", "work", "reference")]
+    folders = [place / name for name in ("intake", "durability", "work", "reference", "requests")]
     for folder in folders:
         folder.mkdir()
     with Store(folders[0]) as store:
@@ -62,6 +62,12 @@ def _run(place: Path, options: argparse.Namespace) -> bool:
     reference = work.measure(folders[3], rounds=1, persons=PERSONS_REFERENCE, reference=True, say=_say)
     for line in _report(options, server, taken, survived, settled, reference):
         print(line)
+    print()
+    for line in requests.lines(requests.count(folders[4])):
+        print(line)
+    if options.rate:
+        for line in rate.lines(rate.use(place / "use"), rate.wait(place / "wait")):
+            print(line)
     return bool(survived.lost or survived.without_job)
 
 
@@ -113,6 +119,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of one round of intake, after its warm-up")
     parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--rate", action="store_true", help="how a target's limit is kept, too: five minutes more")
     return parser.parse_args()
 
 

@@ -16,7 +16,7 @@ import uvloop
 ROOT = "/v2/Users"
 COUNT = "/count"
 HEAD_END = b"\r\n\r\n"
-REASONS = {200: "OK", 201: "Created", 404: "Not Found"}
+REASONS = {200: "OK", 201: "Created", 404: "Not Found", 429: "Too Many Requests"}
 
 Answer = tuple[int, Any]
 
@@ -88,9 +88,8 @@ class Connection(asyncio.Protocol):
         self._transport.write(f"{lines}content-length: {len(content)}\r\n\r\n".encode() + content)
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, accounts: Accounts) -> None:
     """Serve until a signal ends it."""
-    accounts = Accounts()
     server = await asyncio.get_running_loop().create_server(lambda: Connection(accounts.answer), "127.0.0.1", port)
     await server.serve_forever()
 
@@ -99,7 +98,7 @@ def main() -> None:
     """Serve on the port that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m bench.scim", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    uvloop.run(serve(parser.parse_args().port))
+    uvloop.run(serve(parser.parse_args().port, Accounts()))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@
     ├── Unavailable     we must act, soon: Redis is away or full           service: 503
     ├── Unreadable      we must act: authentic, but our reader failed      set aside whole, 2xx
     ├── Postponed       time will act: busy, unreachable, broken           workers: again at retry_at
+    │   └── Waiting         the gate will act: it lets in who is first         workers: parked
     ├── Held            a human must decide: two candidates, another's account
     ├── Refused         the operator must act: credentials, mapping, data  workers: a failure, kept
     └── Misconfigured   the operator must act before the start             exit 2
@@ -77,6 +78,15 @@ class Postponed(GatepostError):
         """Keep the moment that the other side asked us to wait for."""
         super().__init__(message, reason=reason)
         self.retry_at = retry_at
+
+
+class Waiting(Postponed):
+    """A target's gate is shut for now: rate, paused, circuit, stopped. ``need`` is how many requests are waited for."""
+
+    def __init__(self, message: str, *, reason: str, need: int) -> None:
+        """Keep what the next attempt asks for."""
+        super().__init__(message, reason=reason)
+        self.need = need
 
 
 class Held(GatepostError):

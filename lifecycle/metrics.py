@@ -24,6 +24,7 @@ COUNTERS = {
 }
 HISTOGRAMS = {
     "gatepost_event_latency_seconds": ("From received to settled", ("kind",)),
+    "gatepost_rate_wait_seconds": ("From parked before a target's gate to let in", ("target",)),
     "gatepost_time_to_revoke_seconds": ("From received to confirmed inactive", ("target",)),
 }
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3_600.0, 86_400.0)
@@ -65,6 +66,7 @@ class FleetCollector:
         for name, (text, labels) in HISTOGRAMS.items():
             yield _histogram(name, text, labels, stored)
         yield from self._gauges()
+        yield from self._gates()
 
     def _gauges(self) -> Iterator[Metric]:
         depth = GaugeMetricFamily("gatepost_lane_depth", "Jobs that wait in a lane", labels=("lane",))
@@ -76,6 +78,20 @@ class FleetCollector:
         yield from (depth, oldest)
         yield GaugeMetricFamily("gatepost_holds", "Changes held", value=self._redis.zcard(keys.events(State.HELD)))
         yield GaugeMetricFamily("gatepost_failures", "What waits for a person", value=self._redis.zcard(keys.FAILURES))
+
+    def _gates(self) -> Iterator[Metric]:
+        waiting = GaugeMetricFamily("gatepost_waiting", "Persons who wait before a target's gate", labels=("target",))
+        text = "1 while a target's circuit is open, or tried"
+        circuit = GaugeMetricFamily("gatepost_circuit_open", text, labels=("target",))
+        text = "1 while a target gets nothing but suspensions"
+        stopped = GaugeMetricFamily("gatepost_target_stopped", text, labels=("target",))
+        names: Any = self._redis.smembers(keys.TARGETS)
+        for name in sorted(each.decode() for each in names):
+            lines: Any = (self._redis.zcard(keys.waiting(name)), self._redis.hlen(keys.granted(name)))
+            waiting.add_metric([name], sum(lines))
+            circuit.add_metric([name], int(self._redis.hexists(keys.circuit(name), "until")))
+            stopped.add_metric([name], self._redis.exists(keys.stopped(name)))
+        yield from (waiting, circuit, stopped)
 
     def _oldest_seconds(self, lane: str) -> float:
         if lane != SIGNALS:

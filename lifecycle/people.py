@@ -6,8 +6,7 @@ lease only when the mailbox holds nothing unread, so there is no moment at which
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -19,13 +18,13 @@ from rq import Queue
 
 from lifecycle import keys, metrics
 from lifecycle.errors import GatepostError
-from lifecycle.event import OPEN_STATES, STUCK_STATES, Event, Kind, State
+from lifecycle.event import OPEN_STATES, Event, Kind
 from lifecycle.person import Person
-from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, SIGNALS, offer
-from lifecycle.signal import Signal, iso
+from lifecycle.queue import CONVERGE, DELIVER, SIGNALS, offer
+from lifecycle.settlement import Kept, Parked, Settled, Step, kept_of, write_event
+from lifecycle.signal import Signal
 
 MAILBOX_READ_MAX = 200
-TRACE_LINES_MAX = 200
 SETTLE_TRIES_MAX = 20
 
 # KEYS: lease. ARGV: token, milliseconds. A lease that ran out is lost even if nobody has it now: somebody may have had
@@ -42,67 +41,6 @@ return 1
 
 class LeaseLost(GatepostError):
     """Another job works on this person now; whatever we found is for it to find again."""
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """What one event came to on one target, over all attempts."""
-
-    outcome: State
-    requests: int = 0
-    attempts: int = 0
-    reason: str | None = None
-    retry_at: str | None = None
-    """The earliest moment of the next attempt, while postponed."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """An unsettled event as it stands in its record."""
-
-    event: Event
-    state: State
-    deliveries: dict[str, Delivery]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One line of an event's timeline; ``detail`` holds no secret and no personal value."""
-
-    at: datetime
-    step: str
-    detail: dict[str, Any]
-
-    def to_json(self) -> str:
-        """Dump for Redis."""
-        return json.dumps({"at": iso(self.at), "step": self.step, "detail": self.detail})
-
-
-@dataclass(frozen=True)
-class Settlement:
-    """Where an event stands after an attempt."""
-
-    kept: Kept
-    state: State
-    deliveries: dict[str, Delivery]
-    steps: tuple[Step, ...]
-    reason: str | None = None
-    detail: str | None = None
-
-
-@dataclass(frozen=True)
-class Settled:
-    """Everything that one attempt changes; all of it becomes true at once."""
-
-    person: Person
-    settlements: Sequence[Settlement]
-    signals: Sequence[tuple[Signal, Sequence[str]]] = ()
-    again: Sequence[tuple[str, datetime]] = ()
-    """Lanes and moments of later looks at this person."""
-    requests: Sequence[tuple[str, str, str]] = ()
-    """Target, method and status of each request made."""
-    revoked: Sequence[tuple[str, float]] = ()
-    """Target and seconds from received to confirmed inactive."""
 
 
 class People:
@@ -130,6 +68,13 @@ class People:
         arguments: list[str | int] = [token, int(only_if_empty)]
         return bool(self._free(keys=[keys.lease(key), keys.mailbox(key)], args=arguments))
 
+    def leave_lines(self, key: str, targets: Iterable[str]) -> None:
+        """Take a person of whom nothing is left to do out of every line."""
+        with self._redis.pipeline() as pipe:
+            for target in targets:
+                _leave_line(pipe, key, target)
+            pipe.execute()
+
     def lease_ends_at(self, key: str) -> datetime:
         """Return when the present holder's lease ends unless it is renewed."""
         left: Any = self._redis.pttl(keys.lease(key))
@@ -152,12 +97,17 @@ class People:
         with self._redis.pipeline(transaction=False) as pipe:
             for ref in refs:
                 pipe.hmget(keys.event(ref.decode()), "doc", "person", "state", "deliveries")
-            return [_kept(*found) for found in pipe.execute()]
+            return [kept_of(*found) for found in pipe.execute()]
 
     def owner_of(self, target: str, account_id: str) -> str | None:
         """Return the key of the person whose account this was settled to be; None for nobody's."""
         found: Any = self._redis.hget(keys.owners(target), account_id)
         return found.decode() if found else None
+
+    def account_of(self, target: str, name: str) -> str | None:
+        """Return the id of the account of the person with this key, user name or address; None where there is none."""
+        account = (self.namesake(name) or self.get(name)).accounts.get(target)
+        return account.id if account else None
 
     def namesake(self, key: str) -> Person | None:
         """Return the person whose user name or address this key is now; None where the key is a person of its own."""
@@ -222,11 +172,15 @@ class People:
         person = settled.person
         _write_person(pipe, person)
         for settlement in settled.settlements:
-            _write_event(pipe, settlement)
+            write_event(pipe, settlement)
         for signal, subscribers in settled.signals:
             self._write_signal(pipe, signal, subscribers)
         for lane, at in settled.again:
             offer(pipe, self._queues[lane], CONVERGE, person.key, lane, at=at)
+        for parked in settled.parked:
+            _park(pipe, person.key, parked)
+        for target in settled.unparked:
+            _leave_line(pipe, person.key, target)
         for target, method, status in settled.requests:
             metrics.count(pipe, "gatepost_scim_requests", target, method, status)
         for target, seconds in settled.revoked:
@@ -245,6 +199,18 @@ class People:
             pipe.hsetnx(keys.delivery(signal.id, subscriber), "attempts", "0")
             pipe.expire(keys.delivery(signal.id, subscriber), keys.RETENTION_SECONDS)
             offer(pipe, self._queues[SIGNALS], DELIVER, signal.id, subscriber)
+
+
+def _park(pipe: Pipeline, key: str, parked: Parked) -> None:
+    """Put a person in line, in the step that frees the lease: the job that lets it in never meets our own lease."""
+    pipe.zadd(keys.waiting(parked.target), {key: parked.score}, lt=True)
+    pipe.hset(keys.needs(parked.target), key, f"{parked.need}:{int(time.time() * 1000)}")
+
+
+def _leave_line(pipe: Pipeline, key: str, target: str) -> None:
+    """Take a person out of the line before a target."""
+    pipe.zrem(keys.waiting(target), key)
+    pipe.hdel(keys.needs(target), key)
 
 
 def _write_person(pipe: Pipeline, person: Person) -> None:
@@ -270,73 +236,3 @@ def _rename(pipe: Pipeline, event: Event, other: str) -> None:
     pipe.zrem(keys.person_events(event.person), event.ref)
     pipe.zadd(keys.person_events(other), {event.ref: at})
     pipe.rpush(keys.trace(event.ref), Step(datetime.now(UTC), "link", {"person": other}).to_json())
-
-
-def event_of(doc: bytes | str, person: bytes | str | None) -> Event:
-    """Read an event's record: its person is whom it was kept for, or to whom it was handed over."""
-    event = Event.model_validate_json(doc)
-    if not person:
-        return event
-    return event.model_copy(update={"person": person.decode() if isinstance(person, bytes) else person})
-
-
-def _kept(doc: bytes, person: bytes | None, state: bytes, deliveries: bytes | None) -> Kept:
-    found = {
-        name: Delivery(**fields | {"outcome": State(fields["outcome"])})
-        for name, fields in json.loads(deliveries or b"{}").items()
-    }
-    return Kept(event_of(doc, person), State(state.decode()), found)
-
-
-def dump_deliveries(deliveries: dict[str, Delivery]) -> str:
-    """Dump for Redis and for people."""
-    return json.dumps({name: delivery.__dict__ for name, delivery in deliveries.items()})
-
-
-def _write_event(pipe: Pipeline, settlement: Settlement) -> None:
-    event, state = settlement.kept.event, settlement.state
-    now = time.time()
-    record: dict[Any, Any] = {
-        "state": state.value,
-        "deliveries": dump_deliveries(settlement.deliveries),
-        "reason": settlement.reason or "",
-        "detail": settlement.detail or "",
-        "settled_at": "" if state in OPEN_STATES else str(now),
-    }
-    pipe.hset(keys.event(event.ref), mapping=record)
-    move(pipe, event, settlement.kept.state, state)
-    if settlement.steps:
-        pipe.rpush(keys.trace(event.ref), *(step.to_json() for step in settlement.steps))
-        pipe.ltrim(keys.trace(event.ref), -TRACE_LINES_MAX, -1)
-    if state in OPEN_STATES:
-        return
-    pipe.lrem(keys.mailbox(event.person), 0, event.ref)
-    metrics.count(pipe, "gatepost_events", event.source, event.kind.value, state.value)
-    latency = now - event.received_at.timestamp()
-    metrics.observe(pipe, "gatepost_event_latency_seconds", event.kind.value, seconds=latency)
-    if state not in STUCK_STATES:
-        _let_expire(pipe, event, state, now)
-
-
-def move(pipe: Pipeline, event: Event, before: State, after: State) -> None:
-    """Move an event from one state's index to another's, and in or out of what waits for a person."""
-    at = int(event.received_at.timestamp() * 1000)
-    pipe.zrem(keys.events(before), event.ref)
-    pipe.zadd(keys.events(after), {event.ref: at})
-    lane = keys.open_events(LANE_OF_KIND[event.kind])
-    if after in {State.KEPT, State.POSTPONED}:
-        pipe.zadd(lane, {event.ref: at})
-    else:
-        pipe.zrem(lane, event.ref)
-    if after in STUCK_STATES:
-        pipe.zadd(keys.FAILURES, {f"event:{event.ref}": time.time()})
-    elif before in STUCK_STATES:
-        pipe.zrem(keys.FAILURES, f"event:{event.ref}")
-
-
-def _let_expire(pipe: Pipeline, event: Event, state: State, now: float) -> None:
-    oldest = int((now - keys.RETENTION_SECONDS) * 1000)
-    pipe.expire(keys.event(event.ref), keys.RETENTION_SECONDS)
-    pipe.expire(keys.trace(event.ref), keys.RETENTION_SECONDS)
-    for index in (keys.EVENTS, keys.events(state), keys.person_events(event.person)):
-        pipe.zremrangebyscore(index, "-inf", oldest)

@@ -97,7 +97,7 @@ def _retry() -> Retry:
     return Retry(max=DEATHS_MAX, interval=list(RETRY_SECONDS))
 
 
-def offer(pipe: Pipeline, queue: Queue, func: str, *args: str, at: datetime | None = None) -> None:
+def offer(pipe: Pipeline, queue: Queue, func: str, *args: str, at: datetime | None = None, first: bool = False) -> None:
     """Add a job to the caller's atomic step, at once or not before a moment. Its description names nobody."""
     options: dict[str, Any] = {
         "job_timeout": JOB_SECONDS_MAX,
@@ -107,7 +107,7 @@ def offer(pipe: Pipeline, queue: Queue, func: str, *args: str, at: datetime | No
         "pipeline": pipe,
     }
     if at is None:
-        queue.enqueue(func, *args, **options)
+        queue.enqueue(func, *args, at_front=first, **options)
     else:
         # RQ cuts moments to whole seconds, and a job that comes early finds that nothing is due yet.
         at = min(at, LATEST)

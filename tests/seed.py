@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from redis import Redis
 
 from lifecycle.event import Event, Kind, Profile, State
-from lifecycle.people import Delivery, People, Settled, Settlement, Step
+from lifecycle.people import People
 from lifecycle.person import Account, Fact, Person, Status
 from lifecycle.queue import PUT, JobWriter, lanes, put_arguments
+from lifecycle.settlement import Delivery, Settled, Settlement, Step
 from lifecycle.signal import Signal, iso, make_signal
 
 NOW = datetime.now(UTC).replace(microsecond=0)

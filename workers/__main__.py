@@ -11,8 +11,8 @@ from lifecycle.config import CONFIG_VARIABLE
 from lifecycle.errors import Misconfigured
 from lifecycle.lifeline import hold_lifeline
 from lifecycle.log import set_up_logs
-from lifecycle.queue import LANES, connect
-from workers.jobs import config, warm
+from lifecycle.queue import LANES, SIGNALS, connect
+from workers.jobs import config, keeper, rounds, warm
 from workers.worker import make_worker
 
 EXIT_MISCONFIGURED, EXIT_NO_REDIS = 2, 3
@@ -40,6 +40,9 @@ def main() -> None:
     try:
         worker = make_worker(connect(found.redis.url, patient=True), options.lane)
         warm(options.lane)
+        if options.lane != SIGNALS:
+            keeper().start()
+            rounds().start()
     except RedisError as error:
         log.error("worker.no_redis", error=type(error).__name__)  # noqa: TRY400 - the place in our code says nothing
         sys.exit(EXIT_NO_REDIS)

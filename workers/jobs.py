@@ -10,12 +10,16 @@ from lifecycle.queue import connect, lanes
 from lifecycle.target import Target
 from workers import converge as convergence
 from workers.deliver import Deliverer
+from workers.gate import Gate, Rate
 from workers.http import Http
+from workers.keeper import Keeper
 from workers.outcome import Place, World
 from workers.policy import mapping_of
-from workers.scim.capabilities import Capabilities
-from workers.scim.client import Client, Conversation
+from workers.rounds import Rounds
+from workers.scim.client import Client
+from workers.scim.discovery import Discovery
 from workers.scim.groups import Groups
+from workers.scim.proof import Proof
 from workers.targets import TARGETS
 
 SIGNAL_ANSWER_BYTES_MAX = 65_536
@@ -49,16 +53,36 @@ def world() -> World:
     redis = connect(found.redis.url, patient=True)
     places = {}
     for name, target in found.targets.items():
-        places[name] = place_of(redis, name, target, Http())
+        places[name] = place_of(redis, name, target, Http(), create_groups=found.policy.create_groups)
     return World(found, People(redis, lanes(redis)), places)
 
 
-def place_of(redis: Redis, name: str, target: Target, http: Http) -> Place:
+def place_of(redis: Redis, name: str, target: Target, http: Http, *, create_groups: bool = False) -> Place:
     """Make everything warm that it takes to speak to one target."""
     adapter = TARGETS[target.adapter]
-    client = Client(target, http)
+    client = Client(target, http, redis)
     mapping = mapping_of(target, adapter.ATTRIBUTES)
-    return Place(name, target, adapter, mapping, client, Groups(redis, name, client), Capabilities)
+    groups = Groups(redis, name, client, create=create_groups)
+    discovery = Discovery(redis, name, target, adapter.PROFILE, client, mapping)
+    gate = Gate(redis, name, target, Rate.of(target, adapter.REQUESTS_PER_MINUTE))
+    proof = Proof(redis, name, client)
+    return Place(name, target, adapter, mapping, client, groups, gate, discovery.capabilities, discovery, proof)
+
+
+def keeper() -> Keeper:
+    """Make what lets in who waits, with a connection of its own: it runs in a thread of its own."""
+    found = config()
+    redis = connect(found.redis.url, patient=True)
+    rates = {
+        name: Rate.of(target, TARGETS[target.adapter].REQUESTS_PER_MINUTE) for name, target in found.targets.items()
+    }
+    gates = [Gate(redis, name, target, rates[name]) for name, target in found.targets.items()]
+    return Keeper(redis, gates, lanes(redis))
+
+
+def rounds() -> Rounds:
+    """Make what looks at the targets now and then."""
+    return Rounds(world().places.values)
 
 
 @cache
@@ -75,6 +99,9 @@ def warm(lane: str) -> None:
     if lane == "signals":
         deliverer()
         return
-    names = sorted(config().policy.groups)
+    policy = config().policy
     for place in world().places.values():
-        place.groups.warm(Conversation(lambda: None), names)
+        with place.aside() as talk:
+            place.discovery.refresh(talk)
+        with place.aside() as talk:
+            place.groups.warm(talk, sorted(policy.groups), policy.nesting)

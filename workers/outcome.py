@@ -1,18 +1,24 @@
 """What one attempt came to on one target, and what lives as long as a worker."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from lifecycle.config import Config
 from lifecycle.event import State
 from lifecycle.people import People
+from lifecycle.settlement import Parked
 from lifecycle.target import Target as Section
+from workers.gate import Gate
 from workers.policy import Mapped
 from workers.scim.capabilities import Capabilities
 from workers.scim.client import Client, Conversation
+from workers.scim.discovery import Discovery
 from workers.scim.groups import Groups
-from workers.targets.base import Agreement, Target
+from workers.scim.proof import Proof
+from workers.targets.base import Target
+from workers.task import Agreement
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,21 @@ class Place:
     mapping: Mapped
     client: Client
     groups: Groups
+    gate: Gate
     capabilities: Callable[[], Capabilities]
     """What the target can, as far as it is known now; asks nobody."""
+    discovery: Discovery
+    """Asks the target what it can, once an hour for the whole fleet."""
+    proof: Proof
+
+    @contextmanager
+    def aside(self) -> Iterator[Conversation]:
+        """Speak to the target for nobody in particular: within its limit, and after whoever waits."""
+        permit = self.gate.permit()
+        try:
+            yield Conversation(permit.use, heard=permit.heard, can=self.capabilities())
+        finally:
+            permit.close(verdict="nothing")
 
 
 @dataclass(frozen=True)
@@ -40,7 +59,7 @@ class World:
 
 @dataclass(frozen=True)
 class Result:
-    """What one attempt came to on one target; ``retry_at`` is set when it is postponed."""
+    """What one attempt came to on one target; ``retry_at`` or ``parked`` is set when it is postponed."""
 
     place: str
     state: State
@@ -49,3 +68,4 @@ class Result:
     reason: str | None = None
     detail: str | None = None
     retry_at: datetime | None = None
+    parked: Parked | None = None

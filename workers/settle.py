@@ -7,10 +7,11 @@ from typing import Any
 
 from lifecycle.config import Config
 from lifecycle.event import Event, Kind, State
-from lifecycle.people import Delivery, Kept, Settled, Settlement, Step
 from lifecycle.queue import lanes_of
+from lifecycle.settlement import Delivery, Kept, Settled, Settlement, Step
 from lifecycle.signal import iso
 from workers.fold import Folded
+from workers.gate import WHY
 from workers.outcome import Result
 from workers.scim.client import Exchange
 from workers.signals import signals_for
@@ -18,6 +19,9 @@ from workers.signals import signals_for
 # The worst outcome of an event's targets is its own: what is still to come, then what needs a person, then what was
 # done.
 WORST_FIRST = (State.POSTPONED, State.FAILED, State.HELD, State.APPLIED, State.UNCHANGED, State.IGNORED)
+
+# The reasons of whoever waits in line before a gate.
+SHUT = frozenset(WHY)
 
 CLOCKS_APART_MAX = timedelta(minutes=1)
 
@@ -57,6 +61,8 @@ def settle(
             for each in result.talk.exchanges
         ],
         revoked=_revoked(cause, results),
+        parked=[result.parked for result in results if result.parked],
+        unparked=_unparked(mailbox, results),
     )
 
 
@@ -115,7 +121,21 @@ def _delivery(kept: Kept, result: Result, *, is_cause: bool) -> Delivery:
     before = kept.deliveries.get(result.place, Delivery(State.KEPT))
     requests = before.requests + (len(result.talk.exchanges) if is_cause else 0)
     retry_at = iso(result.retry_at) if result.retry_at else None
-    return Delivery(result.state, requests, before.attempts + 1, result.reason, retry_at)
+    # Whoever was turned away at the gate has tried nothing.
+    tried = 0 if result.parked and not result.talk.exchanges else 1
+    return Delivery(result.state, requests, before.attempts + tried, result.reason, retry_at)
+
+
+def _unparked(mailbox: Sequence[Kept], results: Sequence[Result]) -> list[str]:
+    """Return the targets that the person waited for and waits for no longer, whatever ended the wait."""
+    waited = {
+        name
+        for kept in mailbox
+        for name, delivery in kept.deliveries.items()
+        if delivery.outcome is State.POSTPONED and delivery.reason in SHUT
+    }
+    going_on = {result.place for result in results if result.parked}
+    return sorted(waited - going_on)
 
 
 def _known(delivery: Delivery, configured: bool) -> Delivery:
@@ -132,6 +152,8 @@ def _steps(result: Result, now: datetime) -> list[Step]:
 
 def _request_step(target: str, exchange: Exchange) -> Step:
     fields = exchange._asdict()
+    if not exchange.correlation:
+        del fields["correlation"]
     return Step(fields.pop("at"), "request", {"target": target, **fields})
 
 

@@ -36,21 +36,21 @@ def test_busy_target_is_left_alone_until_the_moment_it_named(stage: Stage, bo: S
 
 def test_postponed_event_says_so(stage: Stage, bo: Somebody) -> None:
     """While a target is busy the event is postponed, with the reason, and not among what waits for a person."""
-    stage.proxy.on("GET", bo.key, answers(429, Retry_After="3600"))
+    stage.proxy.on("GET", bo.key, answers(429, Retry_After=str(RETRY_AFTER_SECONDS)))
     told = bo.joins()
 
     stage.tell(told).raise_for_status()
     event = eventually(lambda: found if (found := stage.ask(f"/v1/events/{told.ref}"))["state"] == "postponed" else {})
 
-    assert event["reason"] == "busy"
+    assert event["reason"] == "paused"
     assert event["deliveries"][0]["attempts"] == 1
     assert stage.failures(told) == []
 
 
 def test_later_event_does_not_wait_for_the_earlier_ones_turn(stage: Stage, bo: Somebody) -> None:
-    """A leaver of somebody whose joiner waits for a busy target is not put off with it."""
+    """A leaver of somebody whose mover the target asked to send in an hour is not put off with it."""
     stage.state(bo.joins())
-    stage.proxy.on("GET", stage.account(bo)["id"], answers(429, Retry_After="3600"))
+    stage.proxy.on("GET", stage.account(bo)["id"], answers(500, Retry_After="3600"))
     mover = bo.moves(title="Agent")
     stage.tell(mover).raise_for_status()
     eventually(lambda: stage.ask(f"/v1/events/{mover.ref}")["state"] == "postponed")

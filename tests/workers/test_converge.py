@@ -20,9 +20,11 @@ from lifecycle.person import Status
 from tests.workers.conftest import MakeStage
 from tests.workers.fake_scim import FakeScim, Quirk, answers, cuts_after, cuts_before
 from tests.workers.stories import AT, BO, Stage, event
-from workers.converge import INTERNAL_TRIES_MAX, RETRY_CAP_SECONDS, TRIES_MAX, backoff, converge
+from workers.agree import INTERNAL_TRIES_MAX, RETRY_CAP_SECONDS, TRIES_MAX, backoff
+from workers.converge import converge
+from workers.gate import FAILURES_MAX
 from workers.outcome import World
-from workers.targets.base import Agreement, Task
+from workers.task import Agreement, Task
 
 JOINED = event(Kind.JOINER, "joined", **BO)
 MOVED = event(Kind.MOVER, "moved", minute=1, title="Lead")
@@ -266,16 +268,67 @@ def test_attempt_that_time_will_mend_is_scheduled_and_then_done(stage: Stage, fa
     assert stage.delivery("joined")["attempts"] == 2
 
 
-def test_time_that_the_target_names_is_the_time_of_the_next_look(stage: Stage, fake: FakeScim) -> None:
-    """429 with Retry-After: the job is due then, and no worker sleeps."""
+def test_time_that_the_target_names_is_kept_by_all(stage: Stage, fake: FakeScim) -> None:
+    """429 with Retry-After: the person waits in line, nobody else asks meanwhile, and no worker sleeps."""
     fake.next(answers(429, retry_after="120"))
-    now = datetime.now(UTC)
 
     stage.tell(JOINED)
+    stage.hear(event(Kind.JOINER, "other", person="E2", external_id="E2", email="e2@acme.example"))
+    stage.work("E2", early=True)
+    waiting = (stage.let_in(), [stage.found(name)["reason"] for name in ("joined", "other")], len(fake.log))
+    stage.fall_due()
 
-    (look,) = stage.later()
-    assert now + timedelta(seconds=119) <= look <= now + timedelta(seconds=122)
-    assert len(fake.log) == 1
+    assert waiting == ([], ["paused", "paused"], 1)
+    assert stage.later() == []
+    assert stage.let_in() == ["people", "people"]
+    stage.work()
+    assert (stage.state("joined"), stage.delivery("joined")["attempts"]) == ("applied", 2)
+
+
+def test_who_was_turned_away_has_tried_nothing(make_stage: MakeStage, fake: FakeScim) -> None:
+    """Nothing was sent, so nothing can have happened: it is no attempt, and the next one is not cautious."""
+    stage = make_stage(crm=fake)
+    stage.redis.set(keys.stopped("crm"), "{}")
+
+    stage.tell(JOINED)
+    stopped = (stage.state("joined"), stage.found("joined")["reason"], stage.delivery("joined")["attempts"])
+    stage.redis.delete(keys.stopped("crm"))
+    offered = stage.let_in()
+    stage.work()
+
+    assert (stopped, offered) == (("postponed", "stopped", 0), ["people"])
+    assert (stage.state("joined"), len(fake.log), stage.delivery("joined")["attempts"]) == ("applied", 2, 1)
+
+
+def test_leaver_is_let_in_to_the_leavers_lane(stage: Stage, fake: FakeScim) -> None:
+    """A leaver that waits before a gate is offered among leavers, and before all who joined earlier."""
+    stage.tell(JOINED)
+    fake.next(answers(429, retry_after="30"))
+    stage.tell(MOVED)
+    stage.hear(LEFT)
+    stage.work(lane="leavers", early=True)
+    waiting = (stage.state("left"), fake.user("bo.ray@acme.example")["active"])
+
+    stage.fall_due()
+    offered = stage.let_in()
+    stage.work(lane="leavers")
+
+    assert (waiting, offered) == (("postponed", True), ["leavers"])
+    assert fake.user("bo.ray@acme.example")["active"] is False
+    assert stage.redis.zcard(keys.waiting("crm")) == 0
+
+
+def test_who_needs_nothing_any_more_is_not_let_in(stage: Stage, fake: FakeScim) -> None:
+    """A wait that ended otherwise, by protection, by a superseding event, by an empty mailbox, ends in the line too."""
+    fake.next(answers(429, retry_after="30"))
+    stage.tell(JOINED)
+    for ref in stage.mailbox():
+        stage.redis.lrem(keys.mailbox("E1042"), 0, ref)
+
+    stage.work()
+
+    assert stage.let_in() == []
+    assert stage.redis.zcard(keys.waiting("crm")) == stage.redis.hlen(keys.needs("crm")) == 0
 
 
 def test_later_look_for_a_leaver_is_in_the_leavers_lane(stage: Stage, fake: FakeScim) -> None:
@@ -332,14 +385,14 @@ def test_suspension_whose_answer_was_lost_is_told_once(stage: Stage, fake: FakeS
 
 
 def test_target_that_is_to_be_left_alone_is_not_asked_for_others(stage: Stage, fake: FakeScim) -> None:
-    """Who arrives while a target waits does not ask it before its time, and adds no look of their own."""
+    """Who arrives while a target waits does not ask it before its time, and stands in line once."""
     fake.next(answers(429, retry_after="120"))
     stage.tell(JOINED)
 
     for number in range(3):
         stage.hear(event(Kind.MOVER, f"m{number}", minute=5 + number, title=f"Lead {number}"))
         stage.work(early=True)
-    waiting = (len(fake.log), len(stage.later()), stage.state("m2"))
+    waiting = (len(fake.log), stage.redis.zcard(keys.waiting("crm")), stage.state("m2"))
     stage.work()
 
     assert waiting == (1, 1, "postponed")
@@ -348,9 +401,9 @@ def test_target_that_is_to_be_left_alone_is_not_asked_for_others(stage: Stage, f
 
 
 def test_leaver_does_not_wait_for_the_time_of_others(stage: Stage, fake: FakeScim) -> None:
-    """Whoever leaves is tried at once, however long the target asked others to wait."""
+    """Whoever leaves is tried at once, however long the target asked for that other events wait."""
     stage.tell(JOINED)
-    fake.next(answers(429, retry_after="120"))
+    fake.next(answers(500, retry_after="120"))
     stage.tell(MOVED)
 
     stage.hear(LEFT)
@@ -400,6 +453,36 @@ def test_leaver_is_told_though_a_group_had_trouble_before(make_stage: MakeStage)
 
     assert stage.state("joined") == "failed"
     assert [signal["type"] for signal in stage.signals()][-1] == "person.suspended"
+
+
+# ---- the circuit
+
+
+def test_target_that_refuses_our_credentials_is_asked_no_more(stage: Stage, fake: FakeScim) -> None:
+    """Those who met the refusals failed; all later ones wait for the one that tries, and end as if nothing had been."""
+    joiners = [
+        event(Kind.JOINER, f"j{number}", person=f"E{number}", external_id=f"E{number}", email=f"e{number}@acme.example")
+        for number in range(9)
+    ]
+    stage.hear(*joiners)
+    for number in range(FAILURES_MAX):
+        fake.next(answers(401))
+        stage.work(f"E{number}")
+    for number in range(FAILURES_MAX, 9):
+        stage.work(f"E{number}")
+    shut = ([stage.found(each.id)["reason"] for each in joiners], len(fake.log))
+    failure = stage.redis.zscore(keys.FAILURES, "target:crm")
+
+    stage.redis.hset(keys.circuit("crm"), "until", 1)  # the wait is over
+    tries = stage.let_in()
+    for number in range(FAILURES_MAX, 9):
+        stage.work(f"E{number}")
+
+    assert shut == (["credentials"] * FAILURES_MAX + ["circuit"] * 4, FAILURES_MAX)
+    assert failure is not None
+    assert tries == ["people"]
+    assert {stage.state(f"j{number}") for number in range(FAILURES_MAX, 9)} == {"applied"}
+    assert stage.redis.zscore(keys.FAILURES, "target:crm") is None
 
 
 # ---- one human under a name

@@ -12,10 +12,11 @@ import svix
 from redis import Redis
 
 from lifecycle import keys
-from lifecycle.people import People, Settled
+from lifecycle.people import People
 from lifecycle.person import Person
 from lifecycle.queue import lanes
 from lifecycle.records import Records
+from lifecycle.settlement import Settled
 from lifecycle.signal import RETRY_AFTER_SECONDS_MAX, RETRY_JITTER, RETRY_SECONDS, Signal, make_signal
 from tests.conftest import SUBSCRIBER_SECRET, MakeConfig, free_port
 from tests.workers.receiver import Receiver, Taken, told

@@ -8,14 +8,14 @@ import pytest
 from lifecycle.config import Config
 from lifecycle.errors import Postponed
 from lifecycle.event import Event, Kind, State
-from lifecycle.people import Delivery, Kept, Settled, Settlement
 from lifecycle.person import Account, Person
+from lifecycle.settlement import Delivery, Kept, Settled, Settlement
 from tests.workers.stories import AT, BO, event
 from workers.fold import Folded, fold
 from workers.outcome import Result
 from workers.scim.client import Conversation, Exchange
 from workers.settle import attempts, settle, still_open
-from workers.targets.base import Agreement
+from workers.task import Agreement
 
 NOW = AT + timedelta(days=1)
 SOON = NOW + timedelta(seconds=5)

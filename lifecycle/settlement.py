@@ -1,0 +1,168 @@
+"""What an attempt comes to: where each event stands, and how its record is read and written.
+
+``lifecycle.people`` makes all of it true at once.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from redis.client import Pipeline
+
+from lifecycle import keys, metrics
+from lifecycle.event import OPEN_STATES, STUCK_STATES, Event, State
+from lifecycle.person import Person
+from lifecycle.queue import LANE_OF_KIND
+from lifecycle.signal import Signal, iso
+
+TRACE_LINES_MAX = 200
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What one event came to on one target, over all attempts."""
+
+    outcome: State
+    requests: int = 0
+    attempts: int = 0
+    reason: str | None = None
+    retry_at: str | None = None
+    """The earliest moment of the next attempt, while postponed."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An unsettled event as it stands in its record."""
+
+    event: Event
+    state: State
+    deliveries: dict[str, Delivery]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of an event's timeline; ``detail`` holds no secret and no personal value."""
+
+    at: datetime
+    step: str
+    detail: dict[str, Any]
+
+    def to_json(self) -> str:
+        """Dump for Redis."""
+        return json.dumps({"at": iso(self.at), "step": self.step, "detail": self.detail})
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """Where an event stands after an attempt."""
+
+    kept: Kept
+    state: State
+    deliveries: dict[str, Delivery]
+    steps: tuple[Step, ...]
+    reason: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class Parked:
+    """A person's place in the line before a target's gate, from where it is let in."""
+
+    target: str
+    score: int
+    """The lower, the sooner."""
+    need: int
+    """How many requests the next attempt asks for."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Everything that one attempt changes; all of it becomes true at once."""
+
+    person: Person
+    settlements: Sequence[Settlement]
+    signals: Sequence[tuple[Signal, Sequence[str]]] = ()
+    again: Sequence[tuple[str, datetime]] = ()
+    """Lanes and moments of later looks at this person."""
+    requests: Sequence[tuple[str, str, str]] = ()
+    """Target, method and status of each request made."""
+    revoked: Sequence[tuple[str, float]] = ()
+    """Target and seconds from received to confirmed inactive."""
+    parked: Sequence[Parked] = ()
+    unparked: Sequence[str] = ()
+    """Targets for which the person waits no longer."""
+
+
+def event_of(doc: bytes | str, person: bytes | str | None) -> Event:
+    """Read an event's record: its person is whom it was kept for, or to whom it was handed over."""
+    event = Event.model_validate_json(doc)
+    if not person:
+        return event
+    return event.model_copy(update={"person": person.decode() if isinstance(person, bytes) else person})
+
+
+def kept_of(doc: bytes, person: bytes | None, state: bytes, deliveries: bytes | None) -> Kept:
+    """Read what an event's record says of where it stands."""
+    found = {
+        name: Delivery(**fields | {"outcome": State(fields["outcome"])})
+        for name, fields in json.loads(deliveries or b"{}").items()
+    }
+    return Kept(event_of(doc, person), State(state.decode()), found)
+
+
+def dump_deliveries(deliveries: dict[str, Delivery]) -> str:
+    """Dump for Redis and for people."""
+    return json.dumps({name: delivery.__dict__ for name, delivery in deliveries.items()})
+
+
+def write_event(pipe: Pipeline, settlement: Settlement) -> None:
+    """Write where an event stands now, in its record, its timeline and the indexes, in the caller's atomic step."""
+    event, state = settlement.kept.event, settlement.state
+    now = time.time()
+    record: dict[Any, Any] = {
+        "state": state.value,
+        "deliveries": dump_deliveries(settlement.deliveries),
+        "reason": settlement.reason or "",
+        "detail": settlement.detail or "",
+        "settled_at": "" if state in OPEN_STATES else str(now),
+    }
+    pipe.hset(keys.event(event.ref), mapping=record)
+    move(pipe, event, settlement.kept.state, state)
+    if settlement.steps:
+        pipe.rpush(keys.trace(event.ref), *(step.to_json() for step in settlement.steps))
+        pipe.ltrim(keys.trace(event.ref), -TRACE_LINES_MAX, -1)
+    if state in OPEN_STATES:
+        return
+    pipe.lrem(keys.mailbox(event.person), 0, event.ref)
+    metrics.count(pipe, "gatepost_events", event.source, event.kind.value, state.value)
+    latency = now - event.received_at.timestamp()
+    metrics.observe(pipe, "gatepost_event_latency_seconds", event.kind.value, seconds=latency)
+    if state not in STUCK_STATES:
+        _let_expire(pipe, event, state, now)
+
+
+def move(pipe: Pipeline, event: Event, before: State, after: State) -> None:
+    """Move an event from one state's index to another's, and in or out of what waits for a person."""
+    at = int(event.received_at.timestamp() * 1000)
+    pipe.zrem(keys.events(before), event.ref)
+    pipe.zadd(keys.events(after), {event.ref: at})
+    lane = keys.open_events(LANE_OF_KIND[event.kind])
+    if after in {State.KEPT, State.POSTPONED}:
+        pipe.zadd(lane, {event.ref: at})
+    else:
+        pipe.zrem(lane, event.ref)
+    if after in STUCK_STATES:
+        pipe.zadd(keys.FAILURES, {f"event:{event.ref}": time.time()})
+    elif before in STUCK_STATES:
+        pipe.zrem(keys.FAILURES, f"event:{event.ref}")
+
+
+def _let_expire(pipe: Pipeline, event: Event, state: State, now: float) -> None:
+    oldest = int((now - keys.RETENTION_SECONDS) * 1000)
+    pipe.expire(keys.event(event.ref), keys.RETENTION_SECONDS)
+    pipe.expire(keys.trace(event.ref), keys.RETENTION_SECONDS)
+    for index in (keys.EVENTS, keys.events(state), keys.person_events(event.person)):
+        pipe.zremrangebyscore(index, "-inf", oldest)

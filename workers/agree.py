@@ -1,0 +1,145 @@
+"""One attempt to bring one target to agree, behind its gate; every error but a lost lease becomes an outcome here."""
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import structlog
+from rq.timeouts import JobTimeoutException
+
+from lifecycle.errors import GatepostError, Held, Postponed, Waiting
+from lifecycle.event import State
+from lifecycle.log import fault
+from lifecycle.people import LeaseLost
+from lifecycle.person import Account, Person
+from lifecycle.settlement import Kept, Parked
+from workers.gate import Permit, Rank
+from workers.outcome import Place, Result, World
+from workers.policy import Ignored, Wanted, decide, with_manager
+from workers.scim.capabilities import Capabilities
+from workers.scim.client import Conversation
+from workers.settle import attempts, still_open
+from workers.task import Agreement, Task
+
+RETRY_BASE_SECONDS, RETRY_CAP_SECONDS = 1.0, 300.0
+DOUBLINGS_MAX = 16
+NO_ACCOUNT = "no_account"
+# About a day of waits of two and a half minutes on average; a fault of our own is not hoped away that long.
+TRIES_MAX, INTERNAL_TRIES_MAX = 500, 5
+# Look, write; a suspension is confirmed too.
+REQUESTS, LEAVER_REQUESTS = 2, 3
+
+log = structlog.get_logger()
+
+
+def agree(world: World, person: Person, place: Place, live: Sequence[Kept], may_send: Callable[[], None]) -> Result:
+    """Make one attempt on one target. Raises LeaseLost."""
+    permit = place.gate.permit(person.key)
+
+    def may() -> None:
+        may_send()
+        permit.use()
+
+    talk = Conversation(may, heard=permit.heard, can=place.capabilities())
+    agreement, error = Agreement(), None
+    try:
+        agreement = _attempt(world, person, place, live, permit, talk)
+        error = agreement.trouble
+    except LeaseLost:
+        permit.close(verdict="nothing")
+        raise
+    except JobTimeoutException:
+        error = Postponed("the target took longer than a job may", reason="slow")
+    except GatepostError as found:
+        error = found
+    except Exception as found:  # noqa: BLE001 - a fault of ours must neither lose the event nor kill the lane
+        log.error("target.fault", target=place.name, **fault(found))  # noqa: TRY400 - its text may hold what is personal
+        error = Postponed(f"a fault of ours: {type(found).__name__}", reason="internal")
+    meant = permit.outcome(error) if isinstance(error, Postponed) else error
+    # Trouble of a group alone is none of the target.
+    permit.close(None if error is agreement.trouble else error)
+    # The newest event decides how long there is hope.
+    tries = min(attempts(kept, place.name) for kept in live)
+    return _result(place.name, agreement, talk, meant, permit.rank, tries)
+
+
+def backoff(tries: int) -> timedelta:
+    """Return the wait before the next attempt: exponential with full jitter, from a second to five minutes."""
+    longest = min(RETRY_CAP_SECONDS, RETRY_BASE_SECONDS * 2 ** min(tries, DOUBLINGS_MAX))
+    return timedelta(seconds=random.uniform(0, longest))  # noqa: S311 - jitter, not a secret
+
+
+def task_of(world: World, place: Place, person: Person, wanted: Wanted, talk: Conversation, *, cautious: bool) -> Task:
+    """Return everything that one attempt on one target needs."""
+    policy = world.config.policy
+    return Task(
+        person=person.key,
+        wanted=with_manager(wanted, partial(world.people.account_of, place.name)),
+        account=person.accounts.get(place.name),
+        cautious=cautious,
+        protected=frozenset(name.lower() for name in policy.protected),
+        managed=policy.groups,
+        managed_roles=policy.roles,
+        conflicts=place.section.conflicts,
+        can=place.capabilities(),
+        client=place.client,
+        groups=place.groups,
+        talk=talk,
+        believes_nobody=partial(place.proof.holds, talk),
+        owner_of=partial(world.people.owner_of, place.name),
+    )
+
+
+def requests_of(wanted: Wanted, account: Account | None, can: Capabilities, *, cautious: bool) -> int:
+    """Return how many requests an attempt will most likely make; what is not used is given back."""
+    known = set(account.groups) if account else set()
+    if wanted.active is False:
+        return LEAVER_REQUESTS + len(known - wanted.groups) + can.revoke_sessions + cautious
+    return REQUESTS + len(known ^ wanted.groups) + cautious
+
+
+def _attempt(
+    world: World, person: Person, place: Place, live: Sequence[Kept], permit: Permit, talk: Conversation
+) -> Agreement:
+    account = person.accounts.get(place.name)
+    wanted = decide(person, world.config.policy, place.mapping, account)
+    if isinstance(wanted, Ignored):
+        return Agreement(ignored=wanted.reason)
+    # One that was tried before may have written.
+    cautious = any(attempts(kept, place.name) for kept in live)
+    permit.rank = _rank(wanted, place.name, live)
+    permit.wish = requests_of(wanted, account, talk.can, cautious=cautious)
+    return place.adapter.agree(task_of(world, place, person, wanted, talk, cautious=cautious))
+
+
+def _rank(wanted: Wanted, name: str, live: Sequence[Kept]) -> Rank:
+    """Return the place in the line: whoever shall be locked out comes first, whatever event said so."""
+    received_at = min(kept.event.received_at for kept in live if still_open(kept, name))
+    return Rank(wanted.active is False, received_at)
+
+
+def _result(
+    name: str, agreement: Agreement, talk: Conversation, error: GatepostError | None, rank: Rank, tries: int
+) -> Result:
+    if agreement.ignored:
+        return Result(name, State.IGNORED, agreement, talk, agreement.ignored)
+    if error:
+        return _troubled(name, agreement, talk, error, rank, tries)
+    state = State.APPLIED if agreement.change else State.UNCHANGED
+    return Result(name, state, agreement, talk, NO_ACCOUNT if agreement.note else None, agreement.note)
+
+
+def _troubled(
+    name: str, agreement: Agreement, talk: Conversation, error: GatepostError, rank: Rank, tries: int
+) -> Result:
+    if isinstance(error, Held):
+        return Result(name, State.HELD, agreement, talk, error.reason, error.message)
+    if isinstance(error, Waiting):
+        parked = Parked(name, rank.score, error.need)
+        return Result(name, State.POSTPONED, agreement, talk, error.reason, error.message, parked=parked)
+    tries_max = INTERNAL_TRIES_MAX if error.reason == "internal" else TRIES_MAX
+    if isinstance(error, Postponed) and tries + 1 < tries_max:
+        retry_at = error.retry_at or datetime.now(UTC) + backoff(tries)
+        return Result(name, State.POSTPONED, agreement, talk, error.reason, error.message, retry_at)
+    return Result(name, State.FAILED, agreement, talk, error.reason, error.message)
