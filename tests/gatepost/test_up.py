@@ -134,6 +134,7 @@ def test_demo_ends_as_told_and_leaves_nothing() -> None:
 
     assert done.returncode == 0, done.stdout
     assert "The story ended as told" in done.stdout
+    assert "revoked" in done.stdout
     assert done.stderr == ""
     assert left == []
     assert census.commands() == {}

@@ -1,0 +1,138 @@
+"""``gatepost check``: each line ok or what to do, exit 1 if any is wrong. What is found at targets is tested there."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from tests.gatepost.conftest import Run
+from tests.redis_server import RedisServer
+
+NOWHERE = {"adapter": "scim", "base_url": "http://127.0.0.1:9/scim/v2", "token": "env:CRM_SCIM_TOKEN"}
+MANAGED_REDIS = ["on", ">secret", "~*", "+@all", "-config", "-info"]
+
+
+@pytest.fixture
+def set_redis(redis: Redis) -> Iterator[Callable[..., None]]:
+    """Set the server otherwise: ``set_redis(appendfsync="everysec")``; it is as it was afterwards."""
+    before: dict[str, str] = {}
+
+    def change(**settings: str) -> None:
+        for name, value in settings.items():
+            option = name.replace("_", "-")
+            before.setdefault(option, str(redis.config_get(option)[option]))
+            redis.config_set(option, value)
+
+    yield change
+    for option, value in before.items():
+        redis.config_set(option, value)
+
+
+def _lines(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    assert found["ok"] is (done.returncode == 0)
+    return {line.pop("what"): line for line in found["items"]}
+
+
+def test_all_is_well_where_redis_is_durable(redis: Redis, gatepost: Run, toml: Path) -> None:
+    """Configuration and Redis are looked at; that there is no target yet is told, and is no fault."""
+    table, lines = gatepost("check", config=toml), _lines(gatepost("check", "--json", config=toml))
+
+    assert table.returncode == 0
+    assert "redis appendfsync" in table.stdout
+    assert {what: line["ok"] for what, line in lines.items()} == {
+        "configuration": True,
+        "redis": True,
+        "redis appendonly": True,
+        "redis appendfsync": True,
+        "redis maxmemory-policy": True,
+        "targets": None,
+    }
+
+
+def test_redis_that_may_lose_what_was_accepted_is_wrong(
+    set_redis: Callable[..., None], gatepost: Run, toml: Path
+) -> None:
+    """Each setting that loses data is named with what it loses and what to set."""
+    set_redis(appendfsync="everysec", maxmemory_policy="allkeys-lru")
+
+    done = gatepost("check", "--json", config=toml)
+
+    lines = _lines(done)
+    assert done.returncode == 1
+    assert lines["redis appendfsync"]["found"] == "everysec"
+    assert lines["redis appendfsync"]["do"].startswith("set it to always: ")
+    assert lines["redis maxmemory-policy"]["do"].startswith("set it to noeviction: ")
+    assert lines["redis appendonly"]["ok"] is True
+
+
+def test_managed_redis_that_tells_nothing_is_unsure(
+    redis: Redis, redis_server: RedisServer, gatepost: Run, config_file: Callable[..., Path]
+) -> None:
+    """Who may not ask for the settings is told what to make sure of; that is no failure."""
+    redis.execute_command("ACL", "SETUSER", "bo", *MANAGED_REDIS)  # type: ignore[no-untyped-call]
+    try:
+        url = redis_server.url.replace("unix://", "unix://bo:secret@")
+        done = gatepost("check", "--json", config=config_file(redis={"url": url}))
+    finally:
+        redis.execute_command("ACL", "DELUSER", "bo")  # type: ignore[no-untyped-call]
+
+    lines = _lines(done)
+    assert done.returncode == 0
+    assert {what: line["ok"] for what, line in lines.items() if what.startswith("redis")} == {
+        "redis": None,
+        "redis appendonly": None,
+        "redis appendfsync": None,
+        "redis maxmemory-policy": None,
+    }
+    assert lines["redis appendonly"]["do"].startswith("make sure that it is yes: ")
+    assert "secret" not in done.stdout
+
+
+def test_redis_away_is_a_line(redis_server: RedisServer, gatepost: Run, config_file: Callable[..., Path]) -> None:
+    """Nothing else can be looked at then, and nothing else is said to be wrong."""
+    redis_server.kill()
+
+    done = gatepost("check", "--json", config=config_file(targets={"crm": NOWHERE}))
+
+    assert done.returncode == 1
+    assert {what: line["ok"] for what, line in _lines(done).items()} == {
+        "configuration": True,
+        "redis": False,
+        "targets": None,
+    }
+
+
+def test_target_away_is_a_line(redis: Redis, gatepost: Run, config_file: Callable[..., Path]) -> None:
+    """What the workers find stands among the other lines."""
+    done = gatepost("check", "--json", config=config_file(targets={"crm": NOWHERE}))
+
+    lines = _lines(done)
+    assert done.returncode == 1
+    assert lines["targets.crm access"]["found"] == "no answer: ConnectError"
+    assert lines["redis"]["ok"] is True
+
+
+@pytest.mark.parametrize(
+    ("sections", "found"),
+    [
+        ({"service": {"max_body_bytes": 12}}, "service.max_body_bytes: found 12; "),
+        ({"sources": {"hr": {"adapter": "workday", "secrets": ["env:SIEM_WHSEC"]}}}, "sources.hr.adapter: found "),
+        ({"targets": {"crm": NOWHERE | {"adapter": "ldap"}}}, "targets.crm.adapter: found 'ldap'; allowed: "),
+    ],
+    ids=["a value", "a source", "a target"],
+)
+def test_wrong_configuration_is_lines_like_any_other(
+    redis: Redis, gatepost: Run, config_file: Callable[..., Path], sections: dict[str, Any], found: str
+) -> None:
+    """Faults that only the receiver or the workers know are found before either is started."""
+    done = gatepost("check", "--json", config=config_file(**sections))
+
+    wrong = [line for line in json.loads(done.stdout)["items"] if line["ok"] is False]
+    assert done.returncode == 1
+    assert [(line["what"], line["found"].startswith(found)) for line in wrong] == [("configuration", True)]
