@@ -1,27 +1,33 @@
 """Requests to one SCIM service provider: plain dicts on the wire, each answer a value or an error of ours."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from redis import Redis
+
 from lifecycle.errors import Postponed, Refused
 from lifecycle.target import Target
 from workers.http import Answer, Http
-from workers.scim.answers import failure, parse
+from workers.resource import attribute
+from workers.scim import filters, paging
+from workers.scim.answers import document, failure, honest, parse, scim_type
+from workers.scim.capabilities import Capabilities
 from workers.scim.token import Bearer
 
 MEDIA_TYPE = "application/scim+json"
 ACCEPT = f"{MEDIA_TYPE}, application/json;q=0.9"
 PATCH_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 
+# Genesys Cloud's own first; the others are what gateways add.
+CORRELATIONS = ("inin-correlation-id", "x-correlation-id", "x-request-id", "request-id")
+CORRELATION_CHARS_MAX = 100
+
 OK, CREATED, ACCEPTED, NO_CONTENT = 200, 201, 202, 204
 BAD_REQUEST, UNAUTHORIZED, NOT_FOUND, NOT_IMPLEMENTED = 400, 401, 404, 501
-
-# A target that cannot filter is read whole, this far: a lookup is not worth more of its requests.
-PAGE_SIZE, PAGES_MAX = 100, 50
 
 Resource = dict[str, Any]
 Operation = dict[str, Any]
@@ -36,6 +42,12 @@ class Exchange(NamedTuple):
     status: int
     """0 when there was no answer."""
     milliseconds: int
+    correlation: str = ""
+    """The id by which the vendor finds this request in its own log; empty where it gives none."""
+
+
+def _nobody_listens(_: Answer) -> None:
+    """Do nothing."""
 
 
 @dataclass
@@ -44,66 +56,82 @@ class Conversation:
 
     may_send: Callable[[], None]
     exchanges: list[Exchange] = field(default_factory=list)
+    heard: Callable[[Answer], None] = _nobody_listens
+    """Told of every answer, whatever it says, before anything is made of it."""
+    can: Capabilities = field(default_factory=Capabilities)
+
+
+class _Request(NamedTuple):
+    """One request, to be sent as often as it takes."""
+
+    method: str
+    path: str
+    body: Resource | None
+    shown: str
+    version: str | None = None
+    """What ``If-Match`` names (section 3.14); an ETag alone is no promise, so only where the target honours it."""
 
 
 class Client:
     """Speaks SCIM to one target; lives as long as the process."""
 
-    def __init__(self, target: Target, http: Http) -> None:
-        """Keep the connection and the bearer."""
-        self._base = target.base_url.rstrip("/")
+    def __init__(self, target: Target, http: Http, redis: Redis | None = None) -> None:
+        """Keep the connection and the bearer, which the fleet shares through Redis where one is given."""
+        self.base = target.base_url.rstrip("/")
         self._http = http
-        self._bearer = Bearer(target, http)
+        self._bearer = Bearer(target, http, redis)
 
     def get(self, talk: Conversation, kind: str, resource_id: str) -> Resource | None:
         """Return a resource by id, or None when the target has no such (RFC 7644 section 3.4.1)."""
         answer = self.send(talk, "GET", _path(kind, resource_id), allow={OK, NOT_FOUND})
-        return parse(answer) if answer.status == OK else None
+        if answer.status != OK:
+            return None
+        document(answer)
+        return shown(answer)
 
     def query(
         self, talk: Conversation, kind: str, attribute: str, value: str, *, allow: set[int] | None = None
     ) -> list[Resource]:
         """Return what the filter ``attribute eq "value"`` gives; the caller verifies each (section 3.4.2.2).
 
-        The value is a JSON string and the whole filter one percent-encoded query value, so that no character of it can
-        end the filter or begin another. Where the target refuses the filter, with a status in ``allow`` too, or answers
-        with the first page of everybody, all are read.
+        Where the target knows no such filter, refuses it, with a status in ``allow`` too, or answers with the first
+        page of everybody, all are read.
         """
-        text = f"{attribute} eq {json.dumps(value, ensure_ascii=False)}"
-        path = f"/{kind}?filter={quote(text, safe='')}"
+        if not _can_filter(talk.can, kind, attribute):
+            return self.everyone(talk, kind)
+        text = filters.equals(attribute, value)
         refusals = {BAD_REQUEST, NOT_IMPLEMENTED} | (allow or set())
-        answer = self.send(talk, "GET", path, allow={OK} | refusals, shown=f"/{kind}?filter={attribute} eq ...")
-        found = _resources(answer)
-        total = parse(answer).get("totalResults")
-        partial = isinstance(total, int) and total > len(found) > 0
-        if answer.status == OK and not partial:
-            return found
+        path = f"/{kind}?filter={filters.encoded(text)}"
+        answer = self.send(talk, "GET", path, allow={OK} | refusals, shown=f"/{kind}?filter={filters.shown(text)}")
+        if answer.status == OK and paging.is_whole(answer):
+            return paging.resources(answer)
+        if scim_type(answer) == "tooMany":
+            # One name is the narrowest filter there is; everybody would be more.
+            raise failure(answer, datetime.now(UTC))
         try:
             return self.everyone(talk, kind)
         except Refused as error:
             raise error if answer.status == OK else failure(answer, datetime.now(UTC)) from error
 
-    def everyone(self, talk: Conversation, kind: str) -> list[Resource]:
-        """Return all resources of a kind (section 3.4.2.4). Raises Refused when they are too many to be read."""
-        found: dict[str, Resource] = {}
-        received = 0
-        for _ in range(PAGES_MAX):
-            answer = self.send(talk, "GET", f"/{kind}?startIndex={received + 1}&count={PAGE_SIZE}")
-            page = _resources(answer)
-            received += len(page)
-            known = len(found)
-            found |= {json.dumps(hit, sort_keys=True): hit for hit in page}
-            total = parse(answer).get("totalResults")
-            # Some ignore where to start and give the same page again; who else there is, such a server never tells.
-            repeated = len(found) == known
-            complete = len(found) >= total if isinstance(total, int) else repeated
-            if complete or not page:
-                return list(found.values())
-            if repeated:
-                break
-        raise Refused(
-            f"more than {len(found)} {kind} to look through for want of a filter", reason="filter_unsupported"
-        )
+    def some(self, talk: Conversation, kind: str) -> list[Resource]:
+        """Return a few resources of a kind, at least one where there are any."""
+        return paging.resources(self.send(talk, "GET", f"/{kind}?startIndex=1&count=1"))
+
+    def everyone(
+        self, talk: Conversation, kind: str, *, only: str | None = None, attributes: Sequence[str] = ()
+    ) -> list[Resource]:
+        """Return all resources of a kind (section 3.4.2.4). Raises Refused when they are too many to be read.
+
+        ``only`` is a filter, as ``filters.equals`` makes it; ``attributes`` are those to be told, absent the target's
+        default, for some count the costly ones.
+        """
+        listing = paging.Listing(only, tuple(attributes), talk.can.page_size, by_cursor=talk.can.cursor)
+
+        def fetch(query: paging.Query) -> Answer:
+            path = f"/{kind}?{paging.encoded(query)}"
+            return self.send(talk, "GET", path, allow=paging.ANSWERS, shown=f"/{kind}?{paging.shown(query)}")
+
+        return paging.read(fetch, listing)
 
     def create(self, talk: Conversation, kind: str, body: Resource, *, allow: set[int]) -> Answer:
         """Ask for a new resource; the statuses in ``allow`` come back as they are (section 3.3)."""
@@ -117,15 +145,27 @@ class Client:
         operations: list[Operation],
         *,
         allow: set[int] | None = None,
+        version: str | None = None,
     ) -> Answer:
-        """Change a resource (section 3.5.2); 200 and 204 are both success."""
+        """Change a resource (section 3.5.2), only in this version if one is named; 200 and 204 are both success."""
         body = {"schemas": [PATCH_SCHEMA], "Operations": operations}
         path = _path(kind, resource_id)
-        return self.send(talk, "PATCH", path, body, allow={OK, NO_CONTENT} | (allow or set()))
+        allowed = {OK, NO_CONTENT} | (allow or set())
+        return self._say(talk, _Request("PATCH", path, body, path, version), allowed)
 
-    def put(self, talk: Conversation, kind: str, resource_id: str, body: Resource, *, allow: set[int]) -> Answer:
-        """Replace a resource (section 3.5.1); the statuses in ``allow`` come back as they are."""
-        return self.send(talk, "PUT", _path(kind, resource_id), body, allow={OK, NO_CONTENT} | allow)
+    def put(
+        self,
+        talk: Conversation,
+        kind: str,
+        resource_id: str,
+        body: Resource,
+        *,
+        allow: set[int],
+        version: str | None = None,
+    ) -> Answer:
+        """Replace a resource (section 3.5.1); a version as for ``patch``, ``allow`` as for ``create``."""
+        path = _path(kind, resource_id)
+        return self._say(talk, _Request("PUT", path, body, path, version), {OK, NO_CONTENT} | allow)
 
     def send(
         self,
@@ -137,10 +177,16 @@ class Client:
         allow: frozenset[int] | set[int] = frozenset({OK}),
         shown: str | None = None,
     ) -> Answer:
-        """Send one request; after a 401 once more with a new token. Raises Postponed or Refused."""
-        answer = self._send_once(talk, method, path, body, shown or path)
+        """Send one request; after a 401 once more with a new token. Raises Postponed or Refused.
+
+        ``shown`` is the path for the timeline where the real one holds what is personal.
+        """
+        return self._say(talk, _Request(method, path, body, shown or path), allow)
+
+    def _say(self, talk: Conversation, request: _Request, allow: frozenset[int] | set[int]) -> Answer:
+        answer = self._send_once(talk, request)
         if answer.status == UNAUTHORIZED and self._bearer.renew():
-            answer = self._send_once(talk, method, path, body, shown or path)
+            answer = self._send_once(talk, request)
         if answer.status == ACCEPTED:
             # RFC 9967: a target may answer before it has acted; the next attempt looks whether it did.
             raise Postponed("the target accepted the request and will act later", reason="accepted")
@@ -148,21 +194,53 @@ class Client:
             raise failure(answer, datetime.now(UTC))
         return answer
 
-    def _send_once(self, talk: Conversation, method: str, path: str, body: Resource | None, shown: str) -> Answer:
+    def _send_once(self, talk: Conversation, request: _Request) -> Answer:
         headers = {"accept": ACCEPT, "authorization": f"Bearer {self._bearer.token()}"}
-        if body is not None:
+        if request.body is not None:
             headers["content-type"] = MEDIA_TYPE
+        if request.version:
+            headers["if-match"] = request.version
         talk.may_send()
-        content = json.dumps(body).encode() if body is not None else None
+        content = json.dumps(request.body).encode() if request.body is not None else None
         started = datetime.now(UTC)
-        status = 0
+        status, correlation = 0, ""
         try:
-            answer = self._http.send(method, self._base + path, headers=headers, body=content)
-            status = answer.status
+            url = self.base + request.path if request.path.startswith("/") else request.path
+            answer = self._http.send(request.method, url, headers=headers, body=content)
+            status, correlation = answer.status, _correlation(answer)
         finally:
-            took = datetime.now(UTC) - started
-            talk.exchanges.append(Exchange(started, method, shown, status, round(took.total_seconds() * 1000)))
-        return answer
+            took = round((datetime.now(UTC) - started).total_seconds() * 1000)
+            talk.exchanges.append(Exchange(started, request.method, request.shown, status, took, correlation))
+        talk.heard(answer)
+        return honest(answer)
+
+
+def shown(answer: Answer) -> Resource:
+    """Return the resource that an answer shows, its version as ``meta.version``; empty when it shows none.
+
+    The ETag header counts more than the body, and either is kept byte for byte: the quotes and ``W/`` are part of it
+    (RFC 7644 section 3.14, RFC 9110 section 8.8.3).
+    """
+    found = parse(answer)
+    tag = answer.headers.get("etag")
+    if not tag or not found:
+        return found
+    name = next((each for each in found if each.lower() == "meta"), "meta")
+    meta = found[name] if isinstance(found.get(name), dict) else {}
+    kept = {each: value for each, value in meta.items() if each.lower() != "version"}
+    return {**found, name: {**kept, "version": tag}}
+
+
+def version(resource: Mapping[str, Any]) -> str | None:
+    """Return the version that a resource shows, None when it shows none."""
+    meta = attribute(resource, "meta")
+    found = attribute(meta, "version")
+    return found if isinstance(found, str) and found else None
+
+
+def _correlation(answer: Answer) -> str:
+    found = (answer.headers.get(name, "") for name in CORRELATIONS)
+    return next(filter(None, found), "")[:CORRELATION_CHARS_MAX]
 
 
 def _path(kind: str, resource_id: str) -> str:
@@ -172,6 +250,5 @@ def _path(kind: str, resource_id: str) -> str:
     return f"/{kind}/{quote(resource_id, safe='')}"
 
 
-def _resources(answer: Answer) -> list[Resource]:
-    found = parse(answer).get("Resources")
-    return [hit for hit in found if isinstance(hit, dict)] if isinstance(found, list) else []
+def _can_filter(can: Capabilities, kind: str, attribute: str) -> bool:
+    return can.filter and (kind != "Users" or attribute in can.find_by)
