@@ -1,5 +1,7 @@
 """Policy: a person to the account that one target should show. Pure."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -28,6 +30,13 @@ class Wanted:
     """By managed path a text, number or boolean; a list where the whole of a multi-valued attribute is managed."""
     groups: frozenset[str]
     roles: frozenset[str] = frozenset()
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this state from another: the names that only find the account are no part of it."""
+        attributes = {path.text: value for path, value in self.attributes.items()}
+        parts = [self.active, attributes, sorted(self.groups), sorted(self.roles)]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 Success is what the target shows: after a suspension the account is read back.
 """
 
-import hashlib
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -136,7 +134,7 @@ def _conclude(
     task: Task, found: Resource, memberships: dict[str, str], agreement: Agreement, *, agrees: bool = True
 ) -> None:
     account, wanted = task.account, task.wanted
-    digest = _digest(wanted)
+    digest = wanted.fingerprint
     moved = bool(agreement.groups_added or agreement.groups_removed)
     # A write whose answer was lost is found done; that the digest differs shows that it was never told, unless it was
     # refused.
@@ -168,11 +166,3 @@ def _change(account: Account | None, wanted: Wanted, *, wrote: bool) -> str:
     if was_active is False and wanted.active:
         return "restored"
     return "provisioned" if account is None and wanted.active else "updated"
-
-
-def _digest(wanted: Wanted) -> str:
-    attributes = {path.text: value for path, value in wanted.attributes.items()}
-    text = json.dumps(
-        [wanted.active, attributes, sorted(wanted.groups), sorted(wanted.roles)], sort_keys=True, default=str
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -14,13 +14,13 @@ from lifecycle.errors import GatepostError, Held, Postponed, Refused
 from workers.http import Answer
 from workers.plan import ACTIVE, EXTERNAL_ID, USER_NAME, Plan, Terms, needs_switch, plan, replacement
 from workers.resource import Edit, Resource, attribute, value_at
-from workers.scim.answers import Next, failure, said, scim_type, verdict
+from workers.scim.answers import VERSION_WORDS, Next, failure, said, scim_type, verdict
 from workers.scim.client import BAD_REQUEST, NO_CONTENT, NOT_FOUND, NOT_IMPLEMENTED, OK, version
 from workers.scim.client import shown as as_shown
 from workers.scim.find import USERS, hits_of
 from workers.task import Task
 
-SERVER_ERROR = 500
+CONFLICT, SERVER_ERROR = 409, 500
 # 404 for the method, as some frameworks answer it: whether the account is there, the GET before the PUT tells.
 REFUSALS = {BAD_REQUEST, NOT_FOUND, 405, 409, 412, NOT_IMPLEMENTED}
 # Of these no other way of asking is a cure.
@@ -73,6 +73,7 @@ class Change:
             except ChangedMeanwhile as change:
                 fresh, words = self._read(found), str(change)
             if fresh == found and not self.trusts_versions:
+                self._check_refused(words)
                 break
             self.trusts_versions = fresh != found
             found, edits = fresh, self.plan(fresh).edits
@@ -81,6 +82,14 @@ class Change:
         if any(edit.path.text == USER_NAME.text for edit in edits):
             self._check_name(found)
         raise Postponed(f"the account is changed by others as fast as it is read: {words}", reason="conflict")
+
+    def _check_refused(self, words: str) -> None:
+        """Raise Refused for a bare 409 over an account that is as it was read: the fault is in what was said.
+
+        Salesforce is known to answer so to a field that is missing. Where reads lag, the account may be another.
+        """
+        if words.startswith(str(CONFLICT)) and not self.task.can.lag_seconds and not VERSION_WORDS.search(words):
+            raise Refused(words, reason="refused")
 
     def _revive(self, found: Resource, edits: Sequence[Edit]) -> Written:
         """Give the access back by itself, then read what is left of the rest, which may have gone with it."""

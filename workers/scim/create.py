@@ -49,31 +49,43 @@ def create(task: Task, terms: Terms) -> Created:
         )
     body, refused = new_account(task.wanted, terms)
     answer, joined = _ask(task, body)
-    complete = True
-    if answer.status in CREATE_REFUSALS:
-        found = _in_the_way(task, answer) if answer.status != UNPROCESSABLE else None
-        if found is not None:
-            return Created(found, fresh=False, complete=False)
-        # Some refuse a whole account for an attribute that they do not know; what is left out is written next.
-        less = essential(body)
-        if answer.status not in CONTENT or not _names_one(answer, {"primary"} | (_names(body) - _names(less))):
-            raise _unfound(task, answer)
-        body, complete = less, False
-        answer = task.client.create(task.talk, USERS, body, allow=set())
+    if answer.status not in CREATE_REFUSALS:
+        return _made(task, terms, body, answer)._replace(refused=refused, joined=joined)
+    found = _in_the_way(task, answer) if answer.status != UNPROCESSABLE else None
+    if found is not None:
+        return Created(found, fresh=False, complete=False)
+    return _made_of_less(task, terms, body, answer)
+
+
+def _made_of_less(task: Task, terms: Terms, body: dict[str, Any], refused: Answer) -> Created:
+    """Ask for less: some refuse a whole account for an attribute that they do not know. The rest is written next."""
+    less = essential(body)
+    if refused.status not in CONTENT or not _names_one(refused, {"primary"} | (_names(body) - _names(less))):
+        raise _unfound(task, refused)
+    answer = task.client.create(task.talk, USERS, less, allow={CONFLICT})
+    if answer.status != CONFLICT:
+        return _made(task, terms, less, answer, whole=False)
+    found = _in_the_way(task, answer)
+    if found is None:
+        raise _unfound(task, answer)
+    return Created(found, fresh=False, complete=False)
+
+
+def _made(task: Task, terms: Terms, body: dict[str, Any], answer: Answer, *, whole: bool = True) -> Created:
+    """Return the account that was made, as it shows itself."""
     resource_id = id_of(answer)
     if resource_id is None:
         # Created, but the target does not say as what: the next attempt looks for it.
         raise Postponed("the target created an account and gave no id", reason="no_answer")
     told = {**parse(answer), "id": resource_id}
     if not attribute(told, "userName"):
-        account = {**body, **told}
-        return Created(account, fresh=True, complete=complete and not task.can.restores, refused=refused, joined=joined)
+        return Created({**body, **told}, fresh=True, complete=whole and not task.can.restores)
     left = _left(task, terms, told)
-    if left and complete and not task.can.restores:
+    if left and whole and not task.can.restores:
         # Some drop what they do not know; some keep more than they answer with.
         told = task.client.get(task.talk, USERS, resource_id) or told
         left = _left(task, terms, told)
-    return Created({**told, "id": resource_id}, fresh=True, complete=not left, refused=refused, joined=joined)
+    return Created({**told, "id": resource_id}, fresh=True, complete=not left)
 
 
 def _left(task: Task, terms: Terms, told: Resource) -> bool:

@@ -3,14 +3,11 @@
 Success is what the target shows, and one group that fails does not keep the account from the others.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from lifecycle.errors import Postponed, Refused
-from workers.policy import Wanted
 from workers.scim.batches import ADD, REMOVE, SINGLE, Batch, Change, Note, State
 from workers.scim.exclusive import busy
 from workers.scim.roster import Gone
@@ -39,19 +36,12 @@ def settled_in_batch(task: Task) -> dict[str, str] | None:
     if not ahead:
         return None
     notes = task.groups.batches.recall(account.id, wanted.groups, waits=True)
-    mark = fingerprint(wanted)
+    mark = wanted.fingerprint
     done = {note.name: note for note in notes if note.state is State.DONE and note.fingerprint == mark}
     if any(name not in done or (done[name].way == ADD) is not (name in wanted.groups) for name in ahead):
         return None
     joined = {name: done[name].group_id for name in ahead & wanted.groups}
     return {name: each for name, each in account.groups.items() if name in wanted.groups} | joined
-
-
-def fingerprint(wanted: Wanted) -> str:
-    """Return the fingerprint of all that a target should show of a person."""
-    attributes = {path.text: value for path, value in wanted.attributes.items()}
-    parts = [wanted.active, wanted.user_name, attributes, sorted(wanted.groups), sorted(wanted.roles)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 @dataclass
@@ -69,7 +59,7 @@ class _Keeping:
 
     def __post_init__(self) -> None:
         """Take the fingerprint; an account that had other trouble is to be looked at again whole."""
-        self.mark = fingerprint(self.task.wanted) if self.agreement.trouble is None else "-"
+        self.mark = self.task.wanted.fingerprint if self.agreement.trouble is None else "-"
 
     @property
     def leaving(self) -> bool:
