@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,15 +13,18 @@ import typer
 from redis.exceptions import RedisError
 
 from gatepost import calls, show
+from gatepost.check import look
 from gatepost.demo import run_demo
 from gatepost.private_redis import NotStarted
 from gatepost.processes import Child, Supervisor, python
 from lifecycle import __version__
 from lifecycle.config import CONFIG_VARIABLE, Config, config_path, load
 from lifecycle.errors import GatepostError, Malformed, Misconfigured
+from lifecycle.failures import RETRIED
 from lifecycle.log import set_up_logs
+from lifecycle.pages import PAGE_DEFAULT
 from lifecycle.queue import LANES, connect
-from lifecycle.records import PAGE_DEFAULT, Records
+from lifecycle.records import Records
 
 EXIT_FAILED, EXIT_MISCONFIGURED = 1, 2
 URL_DEFAULT = "http://127.0.0.1:8080"
@@ -110,6 +114,17 @@ def _become(command: list[str], config: str | None) -> None:
 
 
 @app.command()
+def check(*, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Look at the configuration, Redis and every target: each line ok or what to do; exit 1 if any is wrong."""
+    with _told():
+        lines = list(look(config_path(config)))
+    good = all(line.ok is not False for line in lines)
+    show.as_json({"ok": good, "items": [asdict(line) for line in lines]}) if json else show.check(lines)
+    if not good:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
 def send(
     source: Annotated[str, typer.Argument(help="A source of the configuration.")],
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The body to sign and send.")],
@@ -159,7 +174,7 @@ def person(key: str, *, json: JsonOption = False, config: ConfigOption = None) -
 
 @app.command()
 def failed(*, limit: LimitOption = PAGE_DEFAULT, json: JsonOption = False, config: ConfigOption = None) -> None:
-    """List what waits for a person: notices set aside, events failed or held, signals never taken."""
+    """List what waits for a person: notices set aside, events failed or held, signals never taken, targets stopped."""
     with _told():
         page = _opened(config)[1].failures(limit=limit)
     show.as_json({"items": page.items, "next": page.next}) if json else show.failures(page.items)
@@ -167,7 +182,11 @@ def failed(*, limit: LimitOption = PAGE_DEFAULT, json: JsonOption = False, confi
 
 @app.command()
 def retry(ids: list[str], url: UrlOption = URL_DEFAULT, config: ConfigOption = None) -> None:
-    """Try again what failed, by the ids that `gatepost failed` shows; an event's own id will do."""
+    """Try again what failed, by the ids that `gatepost failed` shows; an event's own id will do.
+
+    A target goes on as it is: its present schema is the accepted one, and its circuit is closed.
+    """
+    set_up_logs("retry")
     wrong = False
     for failure_id in ids:
         try:
@@ -184,10 +203,10 @@ def _retried(failure_id: str, url: str, config: str | None) -> str:
     what = failure_id.partition(":")[0]
     if what == "notice":
         return _notice_retried(found, url, failure_id)
-    if what not in {"event", "signal"}:
+    if what not in RETRIED:
         failure_id = f"event:{records.ref(failure_id, list(found.sources))}"
     records.retry(failure_id, actor=ACTOR)
-    return "offered again"
+    return "goes on" if what == "target" else "offered again"
 
 
 def _notice_retried(found: Config, url: str, failure_id: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from lifecycle.check import Line
+
 COLORS = {
     "applied": "green",
     "unchanged": "green",
@@ -19,6 +21,9 @@ COLORS = {
     "postponed": "yellow",
     "held": "red",
     "failed": "red",
+    "ok": "green",
+    "unsure": "yellow",
+    "wrong": "red",
 }
 
 WIDTH_OF_A_PIPE = 140
@@ -88,8 +93,9 @@ def why(event: dict[str, Any]) -> None:
 def _detail(step: dict[str, Any]) -> str:
     detail = dict(step["detail"])
     if step["step"] == "request":
-        status = detail["status"] or "no answer"
-        return f"{detail['target']}: {detail['method']} {detail['path']} -> {status} ({detail['milliseconds']} ms)"
+        status, known_as = detail["status"] or "no answer", detail.get("correlation")
+        said = f"{detail['target']}: {detail['method']} {detail['path']} -> {status} ({detail['milliseconds']} ms)"
+        return f"{said} [{known_as}]" if known_as else said
     return ", ".join(f"{name}={value}" for name, value in detail.items())
 
 
@@ -116,13 +122,20 @@ def _groups(account: dict[str, Any]) -> tuple[str]:
     return (", ".join(sorted(account["groups"])),)
 
 
+def check(lines: Sequence[Line]) -> None:
+    """Print what ``gatepost check`` found: each line well, or what to do."""
+    marks = {True: "ok", False: "wrong", None: "unsure"}
+    rows = [(marks[line.ok], line.what, line.found, line.do) for line in lines]
+    table(("", "what", "found", "do"), rows, empty="Nothing to look at.")
+
+
 def failures(items: Sequence[dict[str, Any]]) -> None:
     """Print what waits for a person, with the id that ``gatepost retry`` takes."""
     rows = [
         (
             moment(item["failed_at"]),
             item["id"],
-            item.get("kind"),
+            item.get("kind", item["type"]),
             item["state"],
             item["reason"],
             item["detail"],

@@ -1,4 +1,7 @@
-"""``python -m service``: the receiver as a process, and ``sign``, which makes a sample as a source would send it."""
+"""``python -m service``: the receiver as a process; ``--sign`` makes a sample as a source would send it.
+
+``--check`` only checks the sources of the configuration.
+"""
 
 import argparse
 import base64
@@ -35,7 +38,9 @@ def main() -> None:
     hold_lifeline()
     try:
         config = load(config_path(options.config))
-        if options.sign:
+        if options.check:
+            configured_sources(config)
+        elif options.sign:
             print(json.dumps(sign(config, *options.sign)))
         else:
             serve(config, options.host, options.port)
@@ -95,6 +100,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--config")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--check", action="store_true")
     parser.add_argument("--sign", nargs=2, metavar=("SOURCE", "FILE"))
     return parser.parse_args()
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from lifecycle.errors import GatepostError, Oversized, Unauthentic, Unknown, Unreadable
-from lifecycle.records import SetAside, drop_notice_commands, set_aside_commands
+from lifecycle.failures import SetAside, drop_notice_commands, set_aside_commands
 from service.intake import Intake
 from service.sources.base import Answer, Counts, Notice, Source
 

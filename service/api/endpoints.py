@@ -11,7 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lifecycle.errors import Malformed, Unavailable, Unknown, Unreadable
-from lifecycle.records import PAGE_DEFAULT, PAGE_MAX, Page, Records
+from lifecycle.pages import PAGE_DEFAULT, PAGE_MAX, Page
+from lifecycle.records import Records
 from service.api.admin import guarded
 from service.hooks import Hooks
 
@@ -60,7 +61,7 @@ class Api:
         return await _page(lambda: self._records.failures(**_paging(query)))
 
     async def retry(self, request: Request) -> Response:
-        """``POST /v1/failures/{id}/retry``: an event or signal goes back to its lane, a notice is read once more."""
+        """``POST /v1/failures/{id}/retry``: an event or signal goes back to its lane, a target goes on."""
         failure = request.path_params["id"]
         what, _, notice_id = failure.partition(":")
         if what == "notice":

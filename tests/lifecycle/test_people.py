@@ -8,8 +8,9 @@ import pytest
 from redis import Redis
 
 from lifecycle.event import Kind, State
-from lifecycle.people import MAILBOX_READ_MAX, Delivery, LeaseLost, People, Settled, Settlement, Step
+from lifecycle.people import MAILBOX_READ_MAX, LeaseLost, People
 from lifecycle.queue import LEAVERS, PEOPLE, lanes
+from lifecycle.settlement import Delivery, Settled, Settlement, Step
 from tests.seed import NOW, event, person, put, settle, signal
 
 

@@ -8,9 +8,11 @@ from redis import Redis
 
 from lifecycle.errors import Malformed, Unknown
 from lifecycle.event import State
+from lifecycle.failures import SetAside, drop_notice_commands, set_aside_commands
+from lifecycle.pages import PAGE_MAX
 from lifecycle.people import People
 from lifecycle.queue import lanes
-from lifecycle.records import PAGE_MAX, Records, SetAside, drop_notice_commands, set_aside_commands
+from lifecycle.records import Records
 from tests.seed import event, put, settle
 
 

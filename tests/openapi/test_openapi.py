@@ -73,7 +73,8 @@ def seeded(redis: Redis) -> None:
     attempt = {"number": 1, "at": "2026-03-02T09:00:06.000Z", "status": 500}
     redis.rpush(f"gatepost:attempts:{made.id}:siem", json.dumps(attempt))
     redis.hset(f"gatepost:delivery:{made.id}:siem", mapping={"state": "failed", "attempts": 10, "reason": "500"})
-    redis.zadd("gatepost:failures", {f"signal:{made.id}:siem": 1.0})
+    redis.zadd("gatepost:failures", {f"signal:{made.id}:siem": 1.0, "target:crm": 2.0})
+    redis.set("gatepost:stopped:crm", json.dumps({"reason": "schema_drift", "detail": "title is gone", "found": {}}))
 
 
 def test_document_is_openapi_3_1() -> None:
@@ -255,7 +256,7 @@ async def test_every_documented_answer_exists(
         for operation, (method, path) in OPERATIONS.items()
         for status in DOCUMENT["paths"][path][method]["responses"]
     }
-    assert {failure["type"] for failure in failures} == {"event", "notice", "signal"}
+    assert {failure["type"] for failure in failures} == {"event", "notice", "signal", "target"}
     assert seen == documented
 
 

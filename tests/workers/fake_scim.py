@@ -91,6 +91,8 @@ class Quirk(StrEnum):
     CREATE_KNOWS_NO_TITLE_400 = auto()
     CREATE_KNOWS_NO_TITLE_422 = auto()
     CREATE_NEEDS_PRIMARY = auto()  # a first e-mail address that is the primary one
+    DROPS_TITLE = auto()  # takes it, and does not keep it
+    ANSWERS_LITTLE = auto()  # to a create, with the name and the id alone
     USER_VERSIONS = auto()  # strong tags for accounts, and 400 invalidVers where If-Match names another one
     HIDES_INACTIVE = auto()  # shows them to who asks for them only
     RESTORES = auto()  # a deleted account of this name comes back under its old id, without roles
@@ -392,8 +394,12 @@ class FakeScim:
             resource.pop("roles", None)
         if Quirk.KNOWS_NO_EXTERNAL_ID in self.quirks:
             resource.pop("externalId", None)
+        if Quirk.DROPS_TITLE in self.quirks:
+            resource.pop("title", None)
         self.held[kind][str(resource["id"])] = resource
         told = self._told(self._shown(kind, resource))
+        if Quirk.ANSWERS_LITTLE in self.quirks:
+            told = {name: told[name] for name in ("schemas", "id", "meta", "userName")}
         headers = {"location": f"{BASE_URL}/{kind}/{resource['id']}"}
         if self.quirks & {Quirk.CREATES_WITHOUT_ID, Quirk.CREATES_WITHOUT_NAME}:
             del told["id"]
@@ -415,6 +421,8 @@ class FakeScim:
             self._double(held, changed, operation)
         if kind == "Users" and Quirk.KNOWS_NO_EXTERNAL_ID in self.quirks:
             changed.pop("externalId", None)
+        if kind == "Users" and Quirk.DROPS_TITLE in self.quirks:
+            changed.pop("title", None)
         check(kind, changed)
         self._check_unique(kind, changed, resource_id)
         ignores = {Quirk.IGNORES_PATCH} | (
@@ -434,7 +442,7 @@ class FakeScim:
         check(kind, body)
         self._check_unique(kind, body, resource_id)
         changed = {**copy.deepcopy(body), "id": held["id"]}
-        if Quirk.PUT_FORGETS_TITLE in self.quirks:
+        if self.quirks & {Quirk.PUT_FORGETS_TITLE, Quirk.DROPS_TITLE}:
             changed.pop("title", None)
         if kind == "Users" or Quirk.IGNORES_MEMBERS not in self.quirks:
             self.held[kind][resource_id] = changed

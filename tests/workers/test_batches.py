@@ -12,6 +12,7 @@ from redis import Redis
 from lifecycle import keys
 from lifecycle.errors import Postponed
 from lifecycle.event import Event, Kind
+from lifecycle.paths import parse_path
 from lifecycle.person import Account
 from tests.workers.conftest import MakeStage
 from tests.workers.fake_scim import FakeScim, Fault, Quirk, answers, cuts_after, cuts_before
@@ -212,7 +213,7 @@ def test_account_of_which_more_is_wanted_by_now_is_looked_at(change: str, found:
     joins(found, "u-8")
     task = found.wants("Agents", account=account)
     tasks = {
-        "title": replace(task, wanted=replace(task.wanted, user_name="bo.ray@acme.example")),
+        "title": replace(task, wanted=replace(task.wanted, attributes={parse_path("title"): "Lead"})),
         "group": found.wants("Agents", "Sellers", account=account),
         "nothing known": replace(task, account=None),
     }

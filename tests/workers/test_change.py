@@ -679,3 +679,50 @@ def test_group_without_an_id_is_no_group(redis: Redis) -> None:
     assert isinstance(agreement.trouble, Refused)
     assert agreement.trouble.reason == "group_missing"
     assert not [said for said in meeting.fake.log if said.line().startswith("PATCH /Groups")]
+
+
+# ---- what a create really made
+
+
+def test_new_account_without_what_was_asked_for_is_no_success(redis: Redis) -> None:
+    """201, and the title is not kept: the account and its group are there, and the event says what is missing."""
+    meeting = meet(redis, Quirk.DROPS_TITLE, held=False, policy=AGENTS)
+
+    agreement = meeting.agree(JOINER)
+
+    assert agreement.change == "provisioned"
+    assert isinstance(agreement.trouble, Refused)
+    assert "does not keep title" in agreement.trouble.message
+    assert meeting.fake.user(BO["email"])["id"] in meeting.fake.members("Agents")
+
+
+def test_create_that_is_answered_in_part_is_looked_at_and_not_written_again(redis: Redis) -> None:
+    """A server may answer with less than it keeps: one look tells, and nothing is wrong."""
+    meeting = meet(redis, Quirk.ANSWERS_LITTLE, held=False)
+
+    agreement = meeting.agree(JOINER)
+
+    assert agreement.trouble is None
+    assert methods(meeting) == ["GET", "POST", "GET"]
+
+
+def test_narrow_create_that_meets_somebody_takes_the_account(redis: Redis) -> None:
+    """The first create is refused for an attribute, the second because the account is there: it is the person's."""
+    meeting = meet(redis, Quirk.CREATE_NEEDS_PRIMARY, held=False)
+    meeting.fake.add("Users", **{name: value for name, value in HELD.items() if name != "externalId"})
+
+    agreement = meeting.agree(JOINER)
+
+    assert agreement.account is not None
+    assert (agreement.account.id, bo(meeting)["externalId"]) == (HELD["id"], "E1042")
+
+
+def test_conflict_over_an_account_that_nobody_changed_is_a_refusal(redis: Redis) -> None:
+    """A bare 409 again and again, and the account is as it was: waiting would not help whoever shall be locked out."""
+    meeting = meet(redis, account=ACCOUNT)
+    meeting.fake.next(answers(409, {"detail": "userName already exists"}), on="PATCH", times=99)
+
+    error = raised(meeting, LEAVER, Refused)
+
+    assert "userName already exists" in error.message
+    assert len(meeting.fake.log) <= 6

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ BO = "bo.ray@acme.example"
 TITLE = {"name": "title", "type": "string", "mutability": "readWrite"}
 NAMES = [{"name": "userName", "type": "string"}, {"name": "active", "type": "boolean"}]
 MAPPING = {"title": "person.title", "userName": "person.email"}
+ROLES = {"name": "roles", "type": "complex", "multiValued": True, "mutability": "readWrite"}
 NOBODYS = Policy()
 
 
@@ -101,12 +104,23 @@ def test_target_by_the_book_is_well(redis: Redis, fake: FakeScim) -> None:
 
 
 def test_look_keeps_to_the_limit(redis: Redis, fake: FakeScim) -> None:
-    """What was asked counts as the fleet's, and nothing that was not used stays reserved."""
+    """What was asked counts as the fleet's, by when it was asked, and nothing stays reserved."""
     looked = case(redis, Server(fake, TITLE), NOBODYS, requests_per_minute=600)
     list(look_at(looked))
 
     (used,) = redis.keys("gatepost:used:*")
-    assert redis.zcard(used) == len(looked.talk.exchanges)
+    assert redis.zcount(used, "-inf", time.time() * 1000) == len(looked.talk.exchanges) == redis.zcard(used)
+
+
+def test_look_is_let_in_before_who_waits_but_leavers(redis: Redis, fake: FakeScim) -> None:
+    """A backlog is when somebody looks; those who wait for their turn lose a request or two by it."""
+    now = datetime.now(UTC).timestamp() * 1000
+    redis.zadd(keys.waiting("crm"), {"E1": now - 60_000})
+
+    lines = seen(redis, Server(fake, TITLE), requests_per_minute=600)
+
+    assert lines["access"].ok is True
+    assert lines["rate"].found == "600 requests a minute; 1 wait for it"
 
 
 def test_pause_that_the_target_asked_for_is_kept(redis: Redis, fake: FakeScim) -> None:
@@ -326,7 +340,9 @@ def test_group_that_will_be_created_is_well(redis: Redis, fake: FakeScim) -> Non
 
 
 @pytest.mark.parametrize(
-    ("attributes", "ok"), [((TITLE,), False), ((TITLE, {"name": "roles", "multiValued": True}), True)]
+    ("attributes", "ok"),
+    [((), False), ((ROLES,), True), ((ROLES | {"mutability": "readOnly"},), False)],
+    ids=["none", "to be written", "read-only"],
 )
 def test_roles_need_an_attribute(
     redis: Redis, fake: FakeScim, attributes: tuple[dict[str, Any], ...], ok: bool
@@ -334,7 +350,7 @@ def test_roles_need_an_attribute(
     """A policy that grants roles to accounts that have none fails for every person."""
     rules = Policy.model_validate({"grants": [{"when": "true", "roles": ["employee"]}]})
 
-    assert seen(redis, Server(fake, *attributes), rules)["roles"].ok is ok
+    assert seen(redis, Server(fake, TITLE, *attributes), rules)["roles"].ok is ok
 
 
 def test_protected_names_that_fit_nobody_are_told_by_their_place(redis: Redis, fake: FakeScim) -> None:

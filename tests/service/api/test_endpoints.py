@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from lifecycle.event import Kind, State
-from lifecycle.records import SCAN_MAX
+from lifecycle.pages import SCAN_MAX
 from lifecycle.signal import iso
 from service.app import create_app
 from tests.conftest import ADMIN_TOKEN, MakeConfig, open_client
@@ -325,9 +325,32 @@ async def test_failed_signal_goes_back_to_its_lane(ask: httpx.AsyncClient, redis
     assert (one["deliveries"][0]["state"], one["deliveries"][0]["attempts"]) == ("waiting", 0)
 
 
+async def test_stopped_target_is_taken_as_it_is(ask: httpx.AsyncClient, redis: Redis) -> None:
+    """A target that drifted is one failure with what changed; a retry accepts that and lets it go on."""
+    stopped = {"reason": "schema_drift", "detail": "title is gone", "found": {"title": {}}}
+    redis.set("gatepost:stopped:crm", json.dumps(stopped))
+    redis.zadd("gatepost:failures", {"target:crm": 1.0})
+
+    failures = (await ask.get("/v1/failures")).json()["items"]
+    retried = await ask.post("/v1/failures/target:crm/retry")
+    again = await ask.post("/v1/failures/target:crm/retry")
+
+    assert [(each["type"], each["target"], each["detail"]) for each in failures] == [("target", "crm", "title is gone")]
+    assert [(retried.status_code, retried.json()), again.status_code] == [(202, {"retried": "target:crm"}), 404]
+    assert not redis.exists("gatepost:stopped:crm")
+    assert redis.get("gatepost:baseline:crm") == b'{"title": {}}'
+
+
 @pytest.mark.parametrize(
     ("failure", "status"),
-    [("event:hris:nothing", 404), ("signal:sig_1:siem", 404), ("notice:0", 404), ("nonsense", 400), ("event:", 404)],
+    [
+        ("event:hris:nothing", 404),
+        ("target:crm", 404),
+        ("signal:sig_1:siem", 404),
+        ("notice:0", 404),
+        ("nonsense", 400),
+        ("event:", 404),
+    ],
 )
 async def test_retry_of_nothing_is_told_so(ask: httpx.AsyncClient, redis: Redis, failure: str, status: int) -> None:
     """Only what waits can be asked for again."""
