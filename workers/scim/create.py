@@ -13,7 +13,7 @@ from lifecycle.errors import Postponed, Refused
 from workers.http import Answer
 from workers.plan import EXTERNAL_ID, Terms, essential, new_account, plan
 from workers.resource import Resource, attribute
-from workers.scim.answers import failure, parse, scim_type
+from workers.scim.answers import failure, parse, said, scim_type
 from workers.scim.client import CREATED, OK
 from workers.scim.find import USERS, find_among_all, find_by_name, hits_of, mine
 from workers.task import Task
@@ -76,7 +76,7 @@ def _made(task: Task, terms: Terms, body: dict[str, Any], answer: Answer, *, who
     resource_id = id_of(answer)
     if resource_id is None:
         # Created, but the target does not say as what: the next attempt looks for it.
-        raise Postponed("the target created an account and gave no id", reason="no_answer")
+        raise Postponed(f"the target names no account in its answer to the create: {said(answer)}", reason="no_answer")
     told = {**parse(answer), "id": resource_id}
     if not attribute(told, "userName"):
         return Created({**body, **told}, fresh=True, complete=whole and not task.can.restores)

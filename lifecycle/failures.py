@@ -1,0 +1,192 @@
+"""What waits for a person: notices set aside, events failed or held, signals never taken, targets that are stopped.
+
+``retry`` offers an event or a signal again and lets a target go on; a notice only the receiver can read again.
+"""
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import structlog
+from redis import Redis
+from redis.exceptions import WatchError
+
+from lifecycle import keys, standing
+from lifecycle.errors import Malformed, Unknown
+from lifecycle.event import State
+from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
+from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, SIGNALS, lanes, offer
+from lifecycle.settlement import Step, dump_deliveries, event_of, move
+from lifecycle.signal import iso
+
+RETRIED = frozenset({"event", "signal", "target"})
+
+Found = dict[str, Any]
+
+log = structlog.get_logger()
+
+
+class SetAside(NamedTuple):
+    """An authentic notice that our reader could not read, whole but for its credentials."""
+
+    id: str
+    source: str
+    method: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+    received_at: datetime
+    reason: str
+    detail: str
+
+
+class Failures:
+    """What waits for a person; events and deliveries are read by the records that it belongs to."""
+
+    def __init__(
+        self, redis: Redis, event: Callable[[str], Found | None], delivery: Callable[[str, str], Found]
+    ) -> None:
+        """Keep the connection and the reads."""
+        self._redis = redis
+        self._queues = lanes(redis)
+        self._event = event
+        self._delivery = delivery
+
+    def list(self, *, after: str | None = None, limit: int = PAGE_DEFAULT) -> Page:
+        """List everything that waits for a person, newest first; what no longer exists is passed over."""
+        names, cursor = page(self._redis, keys.FAILURES, after, limit, lambda _: True)
+        return Page([item for name in names if (item := self._failure(name))], cursor)
+
+    def _failure(self, name: str) -> Found | None:
+        what, _, rest = name.partition(":")
+        since: Any = self._redis.zscore(keys.FAILURES, name)
+        kinds = {
+            "event": self._failed_event,
+            "notice": self._failed_notice,
+            "signal": self._failed_signal,
+            "target": self._failed_target,
+        }
+        found = kinds[what](rest) if since is not None else None
+        return {"id": name, "type": what, "failed_at": moment(since), **found} if found else None
+
+    def _failed_event(self, ref: str) -> Found | None:
+        event = self._event(ref)
+        if event is None:
+            return None
+        wanted = ("source", "kind", "state", "person", "reason", "detail", "received_at")
+        return {"event": event["id"], **{name: event[name] for name in wanted}}
+
+    def _failed_notice(self, notice_id: str) -> Found | None:
+        notice = self.set_aside(notice_id)
+        if notice is None:
+            return None
+        return {
+            "source": notice.source,
+            "state": State.FAILED.value,
+            "reason": notice.reason,
+            "detail": notice.detail,
+            "received_at": iso(notice.received_at),
+            "body_bytes": len(notice.body),
+        }
+
+    def _failed_signal(self, rest: str) -> Found | None:
+        signal_id, _, subscriber = rest.partition(":")
+        found: Any = self._redis.hgetall(keys.signal(signal_id))
+        if not found:
+            return None
+        delivery = self._delivery(signal_id, subscriber)
+        return {
+            "signal": signal_id,
+            "subscriber": subscriber,
+            "kind": found[b"type"].decode(),
+            "person": found[b"person"].decode(),
+            "state": State.FAILED.value,
+            "reason": delivery["reason"],
+            "detail": f"given up after {delivery['attempts']} attempts",
+        }
+
+    def _failed_target(self, target: str) -> Found | None:
+        found = standing.standing(self._redis, target)
+        if found is None:
+            return None
+        return {"target": target, "state": State.FAILED.value, "reason": found.reason, "detail": found.detail}
+
+    def set_aside(self, notice_id: str) -> SetAside | None:
+        """Return a notice that was set aside, as it came."""
+        found: Any = self._redis.hget(keys.notice(notice_id), "doc")
+        if not found:
+            return None
+        fields = json.loads(found)
+        fields["body"] = base64.b64decode(fields["body"])
+        fields["received_at"] = datetime.fromisoformat(fields["received_at"])
+        return SetAside(**fields)
+
+    def retry(self, failure_id: str, *, actor: str) -> None:
+        """Offer a failed event or signal again, or let a target go on, and record who asked.
+
+        Raises Unknown when nothing of this name waits, Malformed for a notice: the receiver alone can read it again.
+        """
+        what, _, rest = failure_id.partition(":")
+        if what not in RETRIED:
+            raise Malformed("a notice is retried through the receiver", reason="retry_by_receiver")
+        if self._redis.zscore(keys.FAILURES, failure_id) is None:
+            raise Unknown(f"nothing called {failure_id!r} waits for a retry", reason="failure_unknown")
+        retries = {"event": self._retry_event, "signal": self._retry_signal, "target": self._retry_target}
+        retries[what](rest, actor)
+
+    def _retry_event(self, ref: str, actor: str) -> None:
+        try:
+            self._offer_event(ref, actor)
+        except WatchError as error:
+            raise Unknown(f"event:{ref} was retried by somebody else", reason="failure_unknown") from error
+
+    def _offer_event(self, ref: str, actor: str) -> None:
+        record: Any = self._redis.hgetall(keys.event(ref))
+        event = event_of(record[b"doc"], record.get(b"person"))
+        lane = LANE_OF_KIND[event.kind]
+        step = Step(datetime.now(UTC), "retry", {"by": actor})
+        with self._redis.pipeline() as pipe:
+            pipe.watch(keys.event(ref))  # type: ignore[no-untyped-call]
+            if pipe.zscore(keys.FAILURES, f"event:{ref}") is None:
+                raise Unknown(f"event:{ref} was retried by somebody else", reason="failure_unknown")
+            pipe.multi()
+            pipe.hset(keys.event(ref), mapping={"state": State.KEPT.value, "deliveries": dump_deliveries({})})
+            move(pipe, event, State(record[b"state"].decode()), State.KEPT)
+            pipe.rpush(keys.trace(ref), step.to_json())
+            pipe.rpush(keys.mailbox(event.person), ref)
+            offer(pipe, self._queues[lane], CONVERGE, event.person, lane)
+            pipe.execute()
+
+    def _retry_signal(self, rest: str, _actor: str) -> None:
+        signal_id, _, subscriber = rest.partition(":")
+        with self._redis.pipeline() as pipe:
+            pipe.multi()
+            pipe.zrem(keys.FAILURES, f"signal:{rest}")
+            pipe.hset(keys.delivery(signal_id, subscriber), mapping={"state": "waiting", "attempts": 0})
+            offer(pipe, self._queues[SIGNALS], DELIVER, signal_id, subscriber)
+            pipe.execute()
+
+    def _retry_target(self, target: str, actor: str) -> None:
+        before = standing.standing(self._redis, target)
+        standing.accept(self._redis, target)
+        log.warning("target.accepted", target=target, by=actor, reason=before.reason if before else None)
+
+
+def set_aside_commands(notice: SetAside) -> list[tuple[Any, ...]]:
+    """Return the Redis commands that keep a notice whole, to be run in one transaction."""
+    doc = notice._asdict() | {
+        "body": base64.b64encode(notice.body).decode(),
+        "received_at": notice.received_at.isoformat(),
+    }
+    return [
+        ("HSET", keys.notice(notice.id), "doc", json.dumps(doc)),
+        ("ZADD", keys.FAILURES, time.time(), f"notice:{notice.id}"),
+    ]
+
+
+def drop_notice_commands(notice_id: str) -> list[tuple[Any, ...]]:
+    """Return the Redis commands that forget a notice that was read after all."""
+    return [("DEL", keys.notice(notice_id)), ("ZREM", keys.FAILURES, f"notice:{notice_id}")]
