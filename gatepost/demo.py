@@ -165,6 +165,7 @@ def _hint(stage: Stage, *, once: bool) -> None:
         (f"why {story.LEAVER}", "one event step by step, each request and answer"),
         (f"person {BO}", "one person: what is known, from whom, since when"),
         ("failed", "what waits for a person"),
+        ("check", "what is ready, and what is not"),
     ):
         show.console.print(f"  {f'{command} {arguments}':34} {what}", markup=False)
     if not once:
