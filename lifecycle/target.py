@@ -34,6 +34,8 @@ class Profile(Section):
     bulk: bool | Found | None = None
     filter: bool | Found | None = None
     """Without filters everybody is read."""
+    search: bool | None = None
+    """Whether ``POST /.search`` is offered, so that no person's name stands in a URL; no target says so by itself."""
     find_by: Annotated[list[Literal["externalId", "userName"]], Field(min_length=1)] | None = None
     """The attributes that the target can filter accounts by."""
     look_twice: bool | None = None

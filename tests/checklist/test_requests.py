@@ -185,3 +185,16 @@ def test_e8_personal_value_is_in_a_filter_alone_and_in_no_log_or_timeline(stage:
     assert "externalId eq ..." in str(kept)
     paths = [said.raw_path for said in fake.log]
     assert all(unquote(path).startswith("/Users?filter=") for path in paths if any(each in path for each in personal))
+
+
+def test_e8_target_that_offers_search_gets_no_personal_value_in_a_url(meet: Meet) -> None:
+    """RFC 7644 sections 3.4.3 and 7.5.2: the filter goes in a body, and all else is as before."""
+    encounter = meet(profile={"search": True})
+    encounter.fake.add("Users", id="u-7", userName=BO["email"], active=True)
+
+    agreement = encounter.agree(bo())
+
+    assert agreement.account is not None
+    assert agreement.account.id == "u-7"
+    assert next(said.path for said in encounter.said if said.method == "POST") == "/Users/.search"
+    assert not [said for said in encounter.said if "?" in said.path]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import httpx
 
@@ -27,6 +27,7 @@ PLATFORM = "/api/v2"
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 BULK_RESPONSE = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
+SEARCH = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
 LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 
@@ -306,6 +307,12 @@ class FakeScim:
             del body["Resources"]
         return reply(200, body)
 
+    def _search(self, kind: str, place: str, body: Resource) -> httpx.Response:
+        """Answer a query in a body (RFC 7644 section 3.4.3)."""
+        if place != ".search" or body.get("schemas") != [SEARCH]:
+            raise Problem(404, "no such endpoint")
+        return self._query(kind, f"filter={quote(body['filter'], safe='')}", None)
+
     def _is_listed(self, resource: Resource, asked: dict[str, str]) -> bool:
         if asked.get("filter") == INACTIVE:
             return resource.get("active") is False
@@ -570,6 +577,7 @@ METHODS: dict[tuple[str, bool], Callable[[FakeScim, str, str, Any], httpx.Respon
     ("GET", False): FakeScim._query,
     ("GET", True): FakeScim._get,
     ("POST", False): FakeScim._create,
+    ("POST", True): FakeScim._search,
     ("PATCH", True): FakeScim._patch,
     ("PUT", True): FakeScim._replace,
     ("DELETE", True): FakeScim._delete,

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from hypothesis import settings
 from redis import Redis
-from scim2_models import BulkRequest, Context, EnterpriseUser, PatchOp, User
+from scim2_models import BulkRequest, Context, EnterpriseUser, PatchOp, SearchRequest, User
 from scim2_models import Group as ScimGroup
 
 from gatepost.sandbox.schema import PureCloud
@@ -22,7 +22,7 @@ from lifecycle.records import Records
 from lifecycle.secrets import Secret
 from lifecycle.settlement import dump_deliveries
 from lifecycle.target import Target
-from tests.workers.fake_scim import BASE_URL, PATCH_OP, SCHEMA, TOKEN, FakeScim, Quirk, Said, has_null
+from tests.workers.fake_scim import BASE_URL, PATCH_OP, SCHEMA, SEARCH, TOKEN, FakeScim, Quirk, Said, has_null
 from workers.agree import task_of
 from workers.converge import converge
 from workers.http import Http
@@ -178,6 +178,9 @@ def _check_bulk(body: dict[str, Any]) -> None:
 
 
 def _check_create(kind: str, body: dict[str, Any]) -> None:
+    if body["schemas"] == [SEARCH]:
+        SearchRequest.model_validate(body, scim_ctx=Context.SEARCH_REQUEST)
+        return
     if kind == "Groups":
         ScimGroup.model_validate(body, scim_ctx=Context.RESOURCE_CREATION_REQUEST)
         assert body["schemas"] == [SCHEMA[kind]]

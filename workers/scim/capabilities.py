@@ -18,6 +18,7 @@ NUMBER_MAX = 1_000_000_000
 SETTINGS = (
     "one_operation",
     "active_alone",
+    "search",
     "look_twice",
     "hides_inactive",
     "restores",
@@ -43,6 +44,7 @@ class Capabilities:
     """0 where there is no bulk."""
     bulk_bytes_max: int = 0
     filter: bool = True
+    search: bool = False
     find_by: tuple[str, ...] = ("externalId", "userName")
     look_twice: bool = False
     hides_inactive: bool = False
