@@ -27,6 +27,8 @@ class Profile(Section):
     """Without PATCH an account is read whole, merged and PUT."""
     one_operation: bool | None = None
     """Whether a PATCH may carry no more than one operation."""
+    operations_max: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    """Operations that one PATCH may carry; absent is no limit."""
     active_alone: bool | None = None
     """Whether ``active`` goes in a PATCH of its own, before the rest."""
     etag: bool | Found | None = None
@@ -95,10 +97,16 @@ class Target(Section):
                 except ValueError as error:
                     msg = f"{section}.{text}: {error}"
                     raise ValueError(msg) from error
-        if self.attributes is not None and (unmanaged := self.conflicts.keys() - self.attributes.keys()):
+        managed = {parse_path(text).text for text in self.attributes or {}}
+        if self.attributes is not None and (unmanaged := self.rules.keys() - managed):
             msg = f"conflicts.{min(unmanaged)}: this path is not managed; allowed: {', '.join(self.attributes)}"
             raise ValueError(msg)
         return self
+
+    @property
+    def rules(self) -> dict[str, Rule]:
+        """What holds where source and target differ, by path as it is written in requests."""
+        return {parse_path(text).text: rule for text, rule in self.conflicts.items()}
 
     def mapping(self) -> dict[Path, Expression] | None:
         """Return the managed paths with their expressions; None leaves them to the adapter."""

@@ -81,7 +81,7 @@ def task_of(world: World, place: Place, person: Person, wanted: Wanted, talk: Co
         protected=frozenset(name.lower() for name in policy.protected),
         managed=policy.groups,
         managed_roles=policy.roles,
-        conflicts=place.section.conflicts,
+        conflicts=place.section.rules,
         can=place.capabilities(),
         client=place.client,
         groups=place.groups,

@@ -9,7 +9,7 @@ from typing import Any
 
 from lifecycle.errors import Refused
 from lifecycle.paths import Path
-from workers.resource import Edit, Resource, attribute, entry_path, plain, same
+from workers.resource import Edit, Resource, attribute, entry_of, entry_path, plain, same, whole_path
 
 ROLES = plain("roles")
 # What tells one entry of a multi-valued attribute from another: the first that an entry has. ``authority`` is that of
@@ -37,6 +37,54 @@ def entry_edits(path: Path, shown: Sequence[Any], wanted: Sequence[Any], surplus
 def is_reserved(entry: Any) -> bool:  # noqa: ANN401 - a SCIM value
     """Tell whether an entry is the target's own."""
     return str(attribute(entry, "authority") or "").startswith(RESERVED_AUTHORITY)
+
+
+def entry_edit(shown: Any, path: Path, value: Any) -> Edit:  # noqa: ANN401 - SCIM values
+    """Return the edit of one sub-attribute of the entry that a value path names."""
+    entry = entry_of(shown, str(path.key), path.equals)
+    if entry is None:
+        # RFC 7644 section 3.5.2.3: replace with a filter that matches nothing is an error, so the entry is added whole.
+        return Edit("add", whole_path(path), [{path.key: path.equals, str(path.sub): value}])
+    key, equals = str(path.key), path.equals
+    if sum(entry_of([each], key, equals) is not None for each in shown) > 1 and attribute(entry, "value"):
+        # Several fit, and the others are not ours: this one is named by what it holds.
+        key, equals = "value", attribute(entry, "value")
+    if value is not None:
+        return Edit("replace", entry_path(whole_path(path), key, equals, path.sub), value)
+    # An entry without its value says nothing, so it goes as a whole.
+    is_all = str(path.sub).lower() == "value"
+    return Edit("remove", entry_path(whole_path(path), key, equals, None if is_all else path.sub))
+
+
+def by_entry(edits: Sequence[Edit]) -> list[Edit]:
+    """Return the edits with what makes one new entry in one piece, and nothing more of an entry that goes."""
+    gone = {_entry_of(edit) for edit in edits if edit.op == "remove" and edit.path.key and not edit.path.sub}
+    found: list[Edit] = []
+    new: dict[Any, dict[str, Any]] = {}
+    for edit in edits:
+        place = _entry_of(edit)
+        if place in new:
+            new[place].update(edit.value[0])
+        elif edit.path.sub is None or place not in gone:
+            found.append(_own(edit) if place else edit)
+            if place and edit.op == "add":
+                new[place] = found[-1].value[0]
+    return found
+
+
+def _own(edit: Edit) -> Edit:
+    return Edit("add", edit.path, [dict(edit.value[0])]) if edit.op == "add" else edit
+
+
+def _entry_of(edit: Edit) -> tuple[str, str, str] | None:
+    """Return which entry an edit makes or changes; None where it is about none, or not about one by its key."""
+    path = edit.path
+    if path.key:
+        return whole_path(path).text, path.key, str(path.equals)
+    if edit.op == "add" and isinstance(edit.value, list) and len(edit.value) == 1 and isinstance(edit.value[0], dict):
+        key, equals = next(iter(edit.value[0].items()))
+        return path.text, key, str(equals)
+    return None
 
 
 def identity(entry: Any) -> Identity:  # noqa: ANN401 - a SCIM value

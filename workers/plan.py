@@ -13,21 +13,19 @@ from typing import Any
 from lifecycle.errors import Refused
 from lifecycle.paths import Path
 from lifecycle.target import Rule
-from workers.entries import ROLES, entry_edits, identity, is_reserved, role_edits
+from workers.entries import ROLES, by_entry, entry_edit, entry_edits, identity, is_reserved, role_edits
 from workers.policy import Wanted
 from workers.resource import (
     Edit,
     Resource,
     apply,
     attribute,
-    entry_path,
     holder_at,
     is_active,
     own_name,
     plain,
     same,
     value_at,
-    whole_path,
 )
 from workers.scim.casting import cast, check_writable
 from workers.scim.schema import Schema
@@ -81,7 +79,7 @@ def plan(resource: Resource, wanted: Wanted, terms: Terms) -> Plan:
             refused.append(error)
     if all(path.text != ROLES.text for path in wanted.attributes):
         edits += role_edits(resource, wanted.roles, terms.roles)
-    return Plan(tuple(edits), tuple(refused))
+    return Plan(tuple(by_entry(edits)), tuple(refused))
 
 
 def needs_switch(resource: Resource, wanted: Wanted) -> bool:
@@ -148,14 +146,9 @@ def _edits(resource: Resource, path: Path, value: Any, terms: Terms) -> list[Edi
     shown = value_at(resource, path)
     if same(path, shown, value) or not _is_ours(path, shown, value, terms):
         return []
-    if value is None:
-        # An entry without its value says nothing, so it goes as a whole.
-        gone = entry_path(whole_path(path), path.key, path.equals) if path.key else path
-        return [Edit("remove", gone)]
-    if path.key and value_at(resource, entry_path(whole_path(path), path.key, path.equals)) is None:
-        # RFC 7644 section 3.5.2.3: replace with a filter that matches nothing is an error, so the entry is added whole.
-        return [Edit("add", whole_path(path), [{path.key: path.equals, str(path.sub): value}])]
-    return [Edit("replace", path, value)]
+    if path.key:
+        return [entry_edit(holder_at(resource, path), path, value)]
+    return [Edit("remove", path)] if value is None else [Edit("replace", path, value)]
 
 
 def _is_ours(path: Path, shown: Any, value: Any, terms: Terms) -> bool:  # noqa: ANN401 - SCIM values

@@ -13,6 +13,8 @@ from lifecycle.paths import Path
 Resource = Mapping[str, Any]
 Operation = dict[str, Any]
 
+SEPARATORS = str.maketrans("", "", " -.()")
+
 
 @dataclass(frozen=True)
 class Edit:
@@ -92,12 +94,32 @@ def same(path: Path, shown: Any, value: Any) -> bool:  # noqa: ANN401 - SCIM val
     """Tell whether a target shows just this value; null, empty and absent are the same."""
     if shown in (None, "", []):
         return value is None
-    # userName is not case-exact (RFC 7643 section 4.1.1).
-    if path.text == "userName" and isinstance(shown, str) and isinstance(value, str):
-        return shown.lower() == value.lower()
+    if isinstance(shown, str) and isinstance(value, str):
+        return _folded(path, shown) == _folded(path, value)
     if isinstance(shown, int | float) and isinstance(value, int | float) and not isinstance(shown, bool):
         return not isinstance(value, bool) and shown == value  # JSON has one kind of number
     return type(shown) is type(value) and bool(shown == value)
+
+
+def alike(shown: Any, value: Any) -> bool:  # noqa: ANN401 - SCIM values
+    """Tell whether a target may have written a text in its own way: other letter case, other separators."""
+    both = isinstance(shown, str) and isinstance(value, str) and bool(_bare(value))
+    return both and _bare(shown) == _bare(value)
+
+
+def _bare(text: str) -> str:
+    return "".join(filter(str.isalnum, text.removeprefix("tel:").casefold()))
+
+
+def _folded(path: Path, text: str) -> str:
+    """Return a text as it compares: userName and addresses without case, phone numbers without separators.
+
+    RFC 7643 sections 4.1.1 and 8.7.1, RFC 3966 section 3. Of all else letter case is news.
+    """
+    name = path.name.lower()
+    if name == "phonenumbers":
+        return text.removeprefix("tel:").translate(SEPARATORS).casefold()
+    return text.casefold() if name in {"username", "emails"} else text
 
 
 # ---- writing
@@ -129,8 +151,12 @@ def _apply_to_entry(holder: dict[str, Any], edit: Edit) -> None:
     path, name = edit.path, own_name(holder, edit.path.name)
     entries = holder[name] = holder[name] if isinstance(holder.get(name), list) else []
     entry = entry_of(entries, str(path.key), path.equals)
-    if edit.op == "remove":
+    if edit.op == "remove" and not path.sub:
         holder[name] = [each for each in entries if each is not entry]
+        return
+    if edit.op == "remove":
+        if entry is not None:
+            entry.pop(own_name(entry, str(path.sub)), None)
         return
     if entry is None:
         entry = {path.key: path.equals}

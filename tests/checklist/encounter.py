@@ -48,6 +48,7 @@ class Encounter:
     adapter: str = "scim"
     profile: dict[str, Any] = field(default_factory=dict)
     attributes: dict[str, str] | None = None
+    conflicts: dict[str, str] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
     account: Account | None = None
     said: list[Said] = field(default_factory=list)
@@ -55,7 +56,12 @@ class Encounter:
     def __post_init__(self) -> None:
         """Start the server and make the client."""
         self.fake = FakeScim(self.quirks)
-        section = target(adapter=self.adapter, profile={"discovery": False} | self.profile, attributes=self.attributes)
+        section = target(
+            adapter=self.adapter,
+            profile={"discovery": False} | self.profile,
+            attributes=self.attributes,
+            conflicts=self.conflicts,
+        )
         http = Http(transport=httpx.MockTransport(self._answer))
         self.place = place_of(self.redis, "crm", section, http, create_groups=self.policy.create_groups)
         self.talk = Conversation(lambda: None, can=self.place.capabilities())

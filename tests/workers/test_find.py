@@ -75,6 +75,17 @@ def test_leaver_among_too_many_is_no_success(redis: Redis) -> None:
         meeting.agree(LEAVER)
 
 
+def test_target_without_filters_is_read_once_for_both_names(redis: Redis) -> None:
+    """Everybody is a long list; a second reading would show nothing that the first did not."""
+    meeting = Meeting(redis, "scim", section={"profile": {"filter": False}})
+    meeting.fake.add("Users", **HELD)
+
+    agreement = meeting.agree(LEAVER)
+
+    assert agreement.change == "suspended"
+    assert [line for line in meeting.fake.lines() if "?" in line] == ["GET /Users?startIndex=1&count=100"]
+
+
 # ---- whose it is
 
 

@@ -356,6 +356,22 @@ def test_deleted_account_comes_back_whole(known: bool, scene: Scene) -> None:
     assert "Communicate - User" in scene.roles()
 
 
+def test_lists_that_lag_make_no_second_account(play: Play) -> None:
+    """The id that the create gave is what counts: for minutes no list shows the account, and the story goes on."""
+    scene = play(lag_seconds=60)
+
+    states = [
+        scene.join(department="Cafeteria"),
+        scene.tell(Kind.MOVER, "moved", title="Lead"),
+        scene.leave(),
+        scene.join("returned", department="Cafeteria"),
+    ]
+
+    assert states == ["applied"] * 4
+    assert len(scene.control("GET", "/state")["users"]) == 1
+    assert (scene.bo()["state"], scene.bo()["title"]) == ("active", "Agent")
+
+
 # ---- what only a Genesys has
 
 SKILLS, LANGUAGES = f"{PURECLOUD}:routingSkills", f"{PURECLOUD}:routingLanguages"

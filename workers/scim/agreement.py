@@ -4,6 +4,7 @@ Success is what the target shows: after a suspension the account is read back.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from lifecycle.errors import GatepostError, Postponed
@@ -12,7 +13,7 @@ from workers.entries import shown_roles
 from workers.plan import Plan, Terms, needs_switch, prints
 from workers.policy import Wanted
 from workers.resource import Resource, attribute, is_active
-from workers.scim.change import Change
+from workers.scim.change import Change, ChangedMeanwhile
 from workers.scim.create import Created, create
 from workers.scim.find import USERS, find
 from workers.scim.members import keep_groups, settled_in_batch
@@ -42,11 +43,13 @@ def agree(task: Task, *, locked_out: LockedOut | None = None) -> Agreement:
     if _write(change, found, planned, agreement) or made.fresh:
         agreement.applied_at = datetime.now(UTC)
     if task.wanted.active is False:
-        if needs_switch(found, task.wanted):
-            _confirm(change, found)
-        agreement.confirmed_at = datetime.now(UTC)
-        if locked_out:
+        is_out = not needs_switch(found, task.wanted) or _is_confirmed(change, found)
+        if locked_out and (is_out or task.can.lag_seconds):
+            # Where reads lag, the target took it: whoever is logged in is not to stay so until a read shows it.
             locked_out(task, agreement, str(found["id"]))
+        if not is_out:
+            raise Postponed("the target does not show the account as inactive", reason="unconfirmed")
+        agreement.confirmed_at = datetime.now(UTC)
     agrees = agreement.trouble is None
     agreement.groups_added = sorted(made.joined)
     memberships = keep_groups(task, str(found["id"]), before | dict(made.joined), agreement)
@@ -99,15 +102,18 @@ def _write(change: Change, found: Resource, planned: Plan, agreement: Agreement)
     return written.taken
 
 
-def _confirm(change: Change, found: Resource) -> None:
-    """Read the account back. Raises Postponed until the target shows it inactive: some answer 200 and do nothing."""
+def _is_confirmed(change: Change, found: Resource) -> bool:
+    """Read the account back, for some answer 200 and do nothing; the second time it is PUT.
+
+    Where reads lag, what is read is no ground for a PUT.
+    """
     task, account_id = change.task, str(found["id"])
     shown = task.client.get(task.talk, USERS, account_id)
-    if task.cautious and shown is not None and is_active(shown) is not False:
-        change.replace(found)
+    if task.cautious and not task.can.lag_seconds and shown is not None and is_active(shown) is not False:
+        with suppress(ChangedMeanwhile):
+            change.replace(found)
         shown = task.client.get(task.talk, USERS, account_id)
-    if shown is not None and is_active(shown) is not False:
-        raise Postponed("the target does not show the account as inactive", reason="unconfirmed")
+    return shown is None or is_active(shown) is False
 
 
 def _names(found: Resource) -> set[str]:
@@ -119,14 +125,17 @@ def _names(found: Resource) -> set[str]:
 
 def _memberships(task: Task, found: Resource) -> dict[str, str]:
     """Return the managed groups that the account is in: what we did, and what the account itself shows."""
-    known = dict(task.account.groups) if task.account else {}
-    shown = attribute(found, "groups")
-    for entry in shown if isinstance(shown, list) else []:
-        name, group_id = attribute(entry, "display"), attribute(entry, "value")
-        if name in task.managed and group_id:
-            known[str(name)] = str(group_id)
+    account, shown = task.account, attribute(found, "groups")
+    known = dict(account.groups) if account is not None and account.id == str(found["id"]) else {}
+    told = {str(attribute(entry, "value")): str(attribute(entry, "display")) for entry in shown or () if entry}
+    if isinstance(shown, list) and task.wanted.active is not False and not task.can.lag_seconds:
+        # Somebody took it out by hand. Of a leaver all that may be is left, whatever the target shows.
+        known = {name: group_id for name, group_id in known.items() if group_id in told}
+    for group_id, name in told.items():
+        if name in task.managed:
+            known[name] = group_id
         elif f"id:{group_id}" in task.managed:
-            known[f"id:{group_id}"] = str(group_id)
+            known[f"id:{group_id}"] = group_id
     return known
 
 
@@ -144,15 +153,22 @@ def _conclude(
         agreement.applied_at = agreement.applied_at or datetime.now(UTC)
     agreement.account = Account(
         id=str(found["id"]),
-        user_name=wanted.user_name or attribute(found, "userName"),
+        user_name=_user_name(account, wanted, found, taken=agrees and agreement.trouble is None),
         active=is_active(found) if wanted.active is None else wanted.active,
         groups=memberships,
         digest=digest if agreement.trouble is None else "",
-        written=prints(wanted, terms_of(task)),
+        written=prints(wanted, terms_of(task)) if agrees else account.written if account else {},
         sessions_revoked=wanted.active is not True
         and (agreement.sessions_revoked or (account is not None and account.sessions_revoked)),
         settled_at=datetime.now(UTC),
     )
+
+
+def _user_name(account: Account | None, wanted: Wanted, found: Resource, *, taken: bool) -> str | None:
+    """Return the name that the account has, as far as we know: one that was refused is none."""
+    if taken or (account is None and wanted.user_name):
+        return wanted.user_name or attribute(found, "userName")
+    return (account.user_name if account else None) or attribute(found, "userName")
 
 
 def _switched(account: Account, wanted: Wanted) -> bool:

@@ -17,6 +17,7 @@ NUMBER_MAX = 1_000_000_000
 # What is never discovered: the adapter and the configuration say it.
 SETTINGS = (
     "one_operation",
+    "operations_max",
     "active_alone",
     "search",
     "look_twice",
@@ -38,6 +39,8 @@ class Capabilities:
 
     patch: bool = True
     one_operation: bool = False
+    operations_max: int = 0
+    """0 where there is no limit."""
     active_alone: bool = False
     etag: bool = False
     bulk_operations_max: int = 0

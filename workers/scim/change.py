@@ -5,7 +5,7 @@ refuse the whole for one attribute that they do not know, some know no value pat
 account that was changed by others meanwhile is read and planned again: to send the old edits would undo theirs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from lifecycle.errors import GatepostError, Held, Postponed, Refused
 from workers.http import Answer
 from workers.plan import ACTIVE, EXTERNAL_ID, USER_NAME, Plan, Terms, needs_switch, plan, replacement
-from workers.resource import Edit, Resource, attribute, value_at
+from workers.resource import Edit, Resource, alike, attribute, value_at
 from workers.scim.answers import VERSION_WORDS, Next, failure, said, scim_type, verdict
 from workers.scim.client import BAD_REQUEST, NO_CONTENT, NOT_FOUND, NOT_IMPLEMENTED, OK, version
 from workers.scim.client import shown as as_shown
@@ -64,12 +64,10 @@ class Change:
 
         Raises where the access is not as wanted, and Held where another account has the wanted userName.
         """
-        if self.task.can.active_alone and self.task.wanted.active and any(edit.path is ACTIVE for edit in edits):
-            return self._revive(found, edits)
         words = ""
         for _ in range(CHANGED_MAX):
             try:
-                return self._write(found, edits)
+                return self._revive(found, edits) if self._revives(edits) else self._write(found, edits)
             except ChangedMeanwhile as change:
                 fresh, words = self._read(found), str(change)
             if fresh == found and not self.trusts_versions:
@@ -90,6 +88,10 @@ class Change:
         """
         if words.startswith(str(CONFLICT)) and not self.task.can.lag_seconds and not VERSION_WORDS.search(words):
             raise Refused(words, reason="refused")
+
+    def _revives(self, edits: Sequence[Edit]) -> bool:
+        is_back = bool(self.task.wanted.active) and any(edit.path is ACTIVE for edit in edits)
+        return is_back and self.task.can.active_alone
 
     def _revive(self, found: Resource, edits: Sequence[Edit]) -> Written:
         """Give the access back by itself, then read what is left of the rest, which may have gone with it."""
@@ -142,17 +144,21 @@ class Change:
             shown = told or _unversioned(shown)
         if refusals:
             return self._put(found, refusals, taken=len(refusals) < len(edits))
+        if told is None and self.task.wanted.active and any(edit.path is ACTIVE for edit in edits):
+            # Without a word of it nobody knows whether somebody who came back can work.
+            told = self._read(found)
         return self._judge(found, told, edits) if told else Written(taken=True)
+
+    def _planned(self, shown: Resource) -> set[tuple[str, str]]:
+        return set(_paths_of(self.plan(shown).edits))
 
     def _batches(self, edits: Sequence[Edit]) -> Iterator[list[Edit]]:
         """Yield the edits by request, access first: nothing may stand in its way."""
         can = self.task.can
-        if can.one_operation:
-            yield from ([edit] for edit in edits)
-            return
+        size = 1 if can.one_operation else can.operations_max or len(edits)
         alone = [edit for edit in edits if can.active_alone and edit.path is ACTIVE]
         rest = [edit for edit in edits if edit not in alone]
-        yield from filter(None, (alone, rest))
+        yield from filter(None, (alone, *(rest[start : start + size] for start in range(0, len(rest), size))))
 
     def _patch(self, shown: Resource, edits: list[Edit]) -> tuple[Resource | None, Answer | None]:
         """Return what the account shows then if that is told, and the refusal; None where all was taken."""
@@ -178,7 +184,7 @@ class Change:
             raise failure(answer, datetime.now(UTC))
         if scim_type(answer) in FINAL:
             raise failure(answer, datetime.now(UTC))
-        if edits and scim_type(answer) == "noTarget" and list(self.plan(self._read(shown)).edits) != list(edits):
+        if edits and scim_type(answer) == "noTarget" and not set(_paths_of(edits)) <= self._planned(self._read(shown)):
             raise ChangedMeanwhile(said(answer))  # the entry that was to be changed is gone (section 3.5.2.3)
 
     def _check_name(self, shown: Resource) -> None:
@@ -193,15 +199,23 @@ class Change:
 
     def _one_by_one(self, shown: Resource, edits: list[Edit], refused: Answer) -> list[Refusal]:
         """Return what is refused alone too; where there seems to be no PATCH, only access is tried."""
-        if len(edits) == 1:
-            return [(edits[0], refused)]
         refusals = []
         for edit in edits:
-            alone = refused.status == BAD_REQUEST or edit.path is ACTIVE
+            alone = len(edits) > 1 and (refused.status == BAD_REQUEST or edit.path is ACTIVE)
             answer = self._patch(_unversioned(shown), [edit])[1] if alone else refused
+            if answer is not None and edit.path is ACTIVE:
+                answer = self._patch_without_path(shown, edit, answer)
             if answer is not None:
                 refusals.append((edit, answer))
         return refusals
+
+    def _patch_without_path(self, shown: Resource, edit: Edit, refused: Answer) -> Answer | None:
+        """Ask for access in the one other form that the RFC has (section 3.5.2.3); some servers know no other."""
+        if refused.status != BAD_REQUEST:
+            return refused
+        line = {"op": "replace", "value": {edit.path.name: edit.value}}
+        answer = self.task.client.patch(self.task.talk, USERS, str(shown["id"]), [line], allow=REFUSALS)
+        return None if answer.status in {OK, NO_CONTENT} else refused
 
     def _put(self, found: Resource, refusals: Sequence[tuple[Edit, Answer | None]], *, taken: bool = False) -> Written:
         """Try it by a PUT, unless the fault is in what was said and not in how."""
@@ -235,6 +249,7 @@ class Change:
             if edit.path is not EXTERNAL_ID  # not every target keeps one, and the id that we know is as good
             and edit.path.text in planned
             and value_at(shown, edit.path) == value_at(found, edit.path)
+            and not alike(value_at(shown, edit.path), edit.value)
         ]
         if not ignored:
             return Written(taken=True)
@@ -256,6 +271,10 @@ class Change:
 def _unversioned(shown: Resource) -> Resource:
     """Return an account whose version is not known any more: the next request of a change cannot name one."""
     return {name: value for name, value in shown.items() if name.lower() != "meta"}
+
+
+def _paths_of(edits: Iterable[Edit]) -> Iterator[tuple[str, str]]:
+    return ((edit.op, edit.path.text) for edit in edits)
 
 
 def _not_kept(edits: Sequence[Edit]) -> Refused:

@@ -126,14 +126,21 @@ class Client:
         return paging.resources(self.send(talk, "GET", f"/{kind}?startIndex=1&count=1"))
 
     def everyone(
-        self, talk: Conversation, kind: str, *, only: str | None = None, attributes: Sequence[str] = ()
+        self,
+        talk: Conversation,
+        kind: str,
+        *,
+        only: str | None = None,
+        attributes: Sequence[str] = (),
+        page_size: int | None = None,
     ) -> list[Resource]:
         """Return all resources of a kind (section 3.4.2.4). Raises Refused when they are too many to be read.
 
         ``only`` is a filter, as ``filters.equals`` makes it; ``attributes`` are those to be told, absent the target's
         default, for some count the costly ones.
         """
-        listing = paging.Listing(only, tuple(attributes), talk.can.page_size, by_cursor=talk.can.cursor)
+        size = page_size or talk.can.page_size
+        listing = paging.Listing(only, tuple(attributes), size, by_cursor=talk.can.cursor)
 
         def fetch(query: paging.Query) -> Answer:
             path = f"/{kind}?{paging.encoded(query)}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from lifecycle.errors import Postponed, Refused
 from workers.http import Answer
@@ -15,7 +16,7 @@ from workers.plan import EXTERNAL_ID, Terms, essential, new_account, plan
 from workers.resource import Resource, attribute
 from workers.scim.answers import failure, parse, said, scim_type
 from workers.scim.client import CREATED, OK
-from workers.scim.find import USERS, find_among_all, find_by_name, hits_of, mine
+from workers.scim.find import INACTIVE, USERS, find_among_all, find_by_name, hits_of, mine
 from workers.task import Task
 
 # 409 is the rule; 400 and 500 were seen for duplicates, so after those a look-up decides too.
@@ -78,6 +79,8 @@ def _made(task: Task, terms: Terms, body: dict[str, Any], answer: Answer, *, who
         # Created, but the target does not say as what: the next attempt looks for it.
         raise Postponed(f"the target names no account in its answer to the create: {said(answer)}", reason="no_answer")
     told = {**parse(answer), "id": resource_id}
+    # Some answer a create with the account that was there, or bring a deleted one back: it may be another person's.
+    mine(task, [told], "userName")
     if not attribute(told, "userName"):
         return Created({**body, **told}, fresh=True, complete=whole and not task.can.restores)
     left = _left(task, terms, told)
@@ -122,7 +125,7 @@ def id_of(answer: Answer) -> str | None:
     found = attribute(parse(answer), "id")
     if found:
         return str(found)
-    return answer.headers.get("location", "").rstrip("/").rpartition("/")[2] or None
+    return unquote(answer.headers.get("location", "").rstrip("/").rpartition("/")[2]) or None
 
 
 def _names(body: Resource) -> set[str]:
@@ -143,15 +146,16 @@ def _in_the_way(task: Task, answer: Answer) -> Resource | None:
     found = find_by_name(task)
     if found is None and task.wanted.external_id and "externalId" in task.can.find_by:
         found = mine(task, hits_of(task, "externalId", task.wanted.external_id), "externalId")
-    if found is None and answer.status == CONFLICT:
-        # Some answer a filter that they do not know with nobody, some hide whoever is inactive: there is somebody.
-        try:
-            found = find_among_all(task)
-        except Refused as error:
-            # Too many to look through: the conflict itself is what to tell, where waiting is no question.
-            if task.can.lag_seconds or error.reason in {"credentials", "forbidden"}:
-                raise
-    return found
+    if found is not None or answer.status != CONFLICT:
+        return found
+    # Some answer a filter that they do not know with nobody, some hide whoever is inactive: there is somebody.
+    try:
+        return find_among_all(task, INACTIVE if task.can.hides_inactive else None)
+    except Refused as error:
+        if error.reason != "filter_unsupported":
+            raise
+        # Too many to look through: the conflict itself is what to tell.
+        raise failure(answer, datetime.now(UTC)) from error
 
 
 def _unfound(task: Task, answer: Answer) -> Exception:

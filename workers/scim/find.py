@@ -11,13 +11,14 @@ from lifecycle.errors import Held, Postponed
 from lifecycle.person import Account
 from workers.policy import Wanted
 from workers.resource import Resource, attribute, is_active
+from workers.scim.capabilities import PAGE_SIZE
 from workers.task import Task
 
 USERS = "Users"
 SERVER_ERROR = 500
 INACTIVE = "active eq false"
-# What it takes to know whose an account is; the rest makes a list slow, and on Genesys Cloud too large.
-LISTED = ("id", "userName", "externalId", "active")
+# Without the attributes that are costly on Genesys Cloud, externalId among them, a page there may be as long as others.
+LISTED = ("id", "userName", "active")
 
 
 def find(task: Task) -> Resource | None:
@@ -31,6 +32,8 @@ def find(task: Task) -> Resource | None:
         if shown is not None:
             return _verified(shown, account, wanted)
         _check_lag(task, account)
+    if not task.can.filter:
+        return _among(task, task.client.everyone(task.talk, USERS))
     if wanted.external_id and "externalId" in task.can.find_by:
         hits = hits_of(task, "externalId", wanted.external_id)
         if hits:
@@ -41,7 +44,7 @@ def find(task: Task) -> Resource | None:
     found = find_by_name(task)
     if found is None and wanted.active is False and account is None and not task.believes_nobody():
         # Somebody leaves, and the target's "nobody" proves nothing: everybody is looked through.
-        return find_among_all(task)
+        return find_among_all(task, None)
     return found
 
 
@@ -53,8 +56,8 @@ def find_by_name(task: Task) -> Resource | None:
     return mine(task, hits_of(task, "userName", name), "userName")
 
 
-def find_among_all(task: Task) -> Resource | None:
-    """Return the account of the person's userName from everybody: some targets know no filter, or hide the inactive.
+def find_among_all(task: Task, only: str | None) -> Resource | None:
+    """Return the account of the person's userName from everybody, or from those of a filter.
 
     Raises Refused when they are too many to be read.
     """
@@ -62,14 +65,10 @@ def find_among_all(task: Task) -> Resource | None:
     if not name:
         return None
     if not task.can.hides_inactive:
-        return mine(task, fitting(task.client.everyone(task.talk, USERS), "userName", name), "userName")
-    # Whom a create runs into and a filter does not find is most likely hidden; a leaver is not.
-    for only in (None, INACTIVE) if task.wanted.active is False else (INACTIVE, None):
-        everyone = task.client.everyone(task.talk, USERS, only=only, attributes=LISTED)
-        if found := mine(task, fitting(everyone, "userName", name), "userName"):
-            # A list tells little of each.
-            return task.client.get(task.talk, USERS, str(found["id"]))
-    return None
+        return mine(task, fitting(task.client.everyone(task.talk, USERS, only=only), "userName", name), "userName")
+    few = task.client.everyone(task.talk, USERS, only=only, attributes=LISTED, page_size=PAGE_SIZE)
+    whole = [task.client.get(task.talk, USERS, str(hit["id"])) for hit in fitting(few, "userName", name)]
+    return mine(task, fitting([hit for hit in whole if hit], "userName", name), "userName")
 
 
 def hits_of(task: Task, name: str, value: str) -> list[Resource]:
@@ -102,6 +101,14 @@ def mine(task: Task, hits: list[Resource], name: str) -> Resource | None:
     if owner not in {None, task.person} and not (same_name and is_active(found) is not False):
         raise Held(f"the account {found['id']} was settled as another person's: {owner}{known}", reason="other_owner")
     return found
+
+
+def _among(task: Task, everyone: Sequence[Resource]) -> Resource | None:
+    """Return the person's account from everybody, who were read once for both names."""
+    external_id, name = task.wanted.external_id, task.wanted.user_name
+    hits = fitting(everyone, "externalId", external_id) if external_id else []
+    found = mine(task, hits, "externalId")
+    return found or (mine(task, fitting(everyone, "userName", name), "userName") if name else None)
 
 
 def _shown(hits: Iterable[Resource]) -> str:

@@ -4,12 +4,13 @@ Some answer a filter that they do not know with 200 and nobody. A joiner meets t
 taken for somebody who never had an account. So before that is believed, an account that is there is looked up.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from redis import Redis
 
 from lifecycle import keys
-from workers.resource import Resource, attribute
+from workers.resource import Resource, attribute, is_active
 from workers.scim.client import Client, Conversation
 
 USERS = "Users"
@@ -35,15 +36,22 @@ class Proof:
         return found
 
     def _try(self, talk: Conversation) -> bool:
-        known = self._somebody(talk)
-        if known is None:
-            return True  # nobody is there
-        name = attribute(known, "userName")
-        hits = self._client.query(talk, USERS, "userName", str(name))
+        """Look up somebody who is there; a second one before the target is doubted, for the first may be special."""
+        tried = 0
+        for known in self._somebody(talk):
+            tried += 1
+            if self._is_found(talk, known):
+                return True
+        return not tried  # nobody is there
+
+    def _is_found(self, talk: Conversation, known: Resource) -> bool:
+        hits = self._client.query(talk, USERS, "userName", str(attribute(known, "userName")))
         return any(attribute(hit, "id") == attribute(known, "id") for hit in hits)
 
-    def _somebody(self, talk: Conversation) -> Resource | None:
-        """Return an account that is there: one that we settled, else the first of all."""
+    def _somebody(self, talk: Conversation) -> Iterator[Resource]:
+        """Yield accounts that are there: one of ours, unless it is inactive and so may be hidden; the first of all."""
         account_id: Any = self._redis.hrandfield(keys.owners(self._target))
         found = self._client.get(talk, USERS, account_id.decode()) if account_id else None
-        return found or next(iter(self._client.some(talk, USERS)), None)
+        if found is not None and is_active(found) is not False:
+            yield found
+        yield from self._client.some(talk, USERS)[:1]

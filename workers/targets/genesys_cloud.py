@@ -8,10 +8,13 @@ the policy's grants.
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from lifecycle.errors import Postponed, Refused
+from lifecycle.paths import Path
 from lifecycle.target import Profile
 from workers.http import Answer
 from workers.resource import attribute
@@ -24,11 +27,14 @@ from workers.task import Agreement, Task
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 GENESYS = "urn:ietf:params:scim:schemas:extension:genesys:purecloud:2.0:User"
 
+# Skills and languages: at most so many, each with a proficiency up to so much.
+ROUTED, ROUTED_MAX, PROFICIENCY_MAX = frozenset({"routingSkills", "routingLanguages"}), 50, 5.0
+
 # There is no name.givenName, no nickName, no address: displayName is the one name, and it is required.
 NAME = (
     "person.display_name != null ? person.display_name"
     " : person.given_name != null && person.family_name != null ? person.given_name + ' ' + person.family_name"
-    " : person.display_name"
+    " : person.given_name != null ? person.given_name : person.family_name"
 )
 ATTRIBUTES = {
     "userName": "person.email != null ? person.email : person.user_name",  # the main e-mail address
@@ -43,6 +49,7 @@ ATTRIBUTES = {
 PROFILE = Profile(
     discovery=True,
     patch=True,
+    operations_max=20,  # no limit is published; one concern a request is what the vendor's own clients keep to
     active_alone=True,  # a change of state goes by itself: other fields of the same request are not applied
     etag=True,  # strong tags; a mismatch is 400 invalidVers, not 412
     bulk=False,
@@ -89,13 +96,35 @@ def agree(task: Task) -> Agreement:
 
     Raises as a plain SCIM target does; what is forbidden names the permission.
     """
+    task, refused = _fitting(task)
     try:
         agreement = agree_by_scim(task, locked_out=lock_out)
     except Refused as error:
         raise _named(error, task.talk) from error
+    agreement.trouble = worse(agreement.trouble, refused)
     if isinstance(agreement.trouble, Refused):
         agreement.trouble = _named(agreement.trouble, task.talk)
     return agreement
+
+
+def _fitting(task: Task) -> tuple[Task, Refused | None]:
+    """Leave out skills and languages that cannot be: the schema does not tell their documented limits."""
+    bad = {path: why for path, value in task.wanted.attributes.items() if (why := _unfit(path, value))}
+    if not bad:
+        return task, None
+    attributes = {path: value for path, value in task.wanted.attributes.items() if path not in bad}
+    refused = Refused("; ".join(f"{path.text}: {why}" for path, why in bad.items()), reason="value")
+    return replace(task, wanted=replace(task.wanted, attributes=attributes)), refused
+
+
+def _unfit(path: Path, value: Any) -> str | None:  # noqa: ANN401 - a SCIM value
+    if path.urn != GENESYS or path.name not in ROUTED or not isinstance(value, list):
+        return None
+    if len(value) > ROUTED_MAX:
+        return f"found {len(value)} entries; allowed: {ROUTED_MAX}"
+    levels = [attribute(entry, "proficiency") for entry in value]
+    is_good = all(each is None or (isinstance(each, int | float) and 0 <= each <= PROFICIENCY_MAX) for each in levels)
+    return None if is_good else f"a proficiency is out of range; allowed: 0 to {PROFICIENCY_MAX}"
 
 
 def lock_out(task: Task, agreement: Agreement, account_id: str) -> None:
