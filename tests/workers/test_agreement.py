@@ -69,6 +69,22 @@ def test_id_of_a_location_is_taken_out_of_its_encoding(meet: Meet) -> None:
     assert agreement.account.id == "bo@x"
 
 
+def test_200_that_shows_no_account_and_names_what_is_missing_is_a_refusal(meet: Meet) -> None:
+    """One server was seen to answer so; what it made is looked for before it is asked for less."""
+
+    def stumbles(said: Said, proceed: Proceed) -> httpx.Response:
+        emails = said.body.get("emails", []) if said.method == "POST" else []
+        return httpx.Response(200, text="'primary'") if emails and "primary" not in emails[0] else proceed()
+
+    encounter = meet(way=stumbles)
+
+    agreement = encounter.agree(bo())
+
+    assert agreement.trouble is None
+    assert [user["userName"] for user in encounter.fake.users()] == [BO["email"]]
+    assert encounter.methods() == ["GET", "POST", "GET", "GET", "POST"]
+
+
 # ---- versions
 
 

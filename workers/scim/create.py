@@ -50,7 +50,7 @@ def create(task: Task, terms: Terms) -> Created:
         )
     body, refused = new_account(task.wanted, terms)
     answer, joined = _ask(task, body)
-    if answer.status not in CREATE_REFUSALS:
+    if answer.status not in CREATE_REFUSALS and not _is_refusal_in_disguise(answer, body):
         return _made(task, terms, body, answer)._replace(refused=refused, joined=joined)
     found = _in_the_way(task, answer) if answer.status != UNPROCESSABLE else None
     if found is not None:
@@ -61,7 +61,7 @@ def create(task: Task, terms: Terms) -> Created:
 def _made_of_less(task: Task, terms: Terms, body: dict[str, Any], refused: Answer) -> Created:
     """Ask for less: some refuse a whole account for an attribute that they do not know. The rest is written next."""
     less = essential(body)
-    if refused.status not in CONTENT or not _names_one(refused, {"primary"} | (_names(body) - _names(less))):
+    if not _is_about_more(refused, body):
         raise _unfound(task, refused)
     answer = task.client.create(task.talk, USERS, less, allow={CONFLICT})
     if answer.status != CONFLICT:
@@ -77,7 +77,7 @@ def _made(task: Task, terms: Terms, body: dict[str, Any], answer: Answer, *, who
     resource_id = id_of(answer)
     if resource_id is None:
         # Created, but the target does not say as what: the next attempt looks for it.
-        raise Postponed(f"the target names no account in its answer to the create: {said(answer)}", reason="no_answer")
+        raise Postponed(f"the target names no account in its answer to the create: {said(answer)}", reason="odd_answer")
     told = {**parse(answer), "id": resource_id}
     # Some answer a create with the account that was there, or bring a deleted one back: it may be another person's.
     mine(task, [told], "userName")
@@ -89,6 +89,19 @@ def _made(task: Task, terms: Terms, body: dict[str, Any], answer: Answer, *, who
         told = task.client.get(task.talk, USERS, resource_id) or told
         left = _left(task, terms, told)
     return Created({**told, "id": resource_id}, fresh=True, complete=not left)
+
+
+def _is_refusal_in_disguise(answer: Answer, body: dict[str, Any]) -> bool:
+    """Tell whether a 200 shows no account but the name of what it stumbled over: one server was seen to answer so."""
+    lacks_account = answer.status == OK and id_of(answer) is None and not parse(answer)
+    return lacks_account and _is_about_more(answer, body)
+
+
+def _is_about_more(refused: Answer, body: dict[str, Any]) -> bool:
+    """Tell whether a refusal names something that not every account needs, or lacks what some servers want."""
+    return refused.status in CONTENT | {OK} and _names_one(
+        refused, {"primary"} | (_names(body) - _names(essential(body)))
+    )
 
 
 def _left(task: Task, terms: Terms, told: Resource) -> bool:

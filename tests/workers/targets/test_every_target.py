@@ -464,7 +464,7 @@ def test_create_that_does_not_say_what_it_made_is_found_by_the_next_attempt(adap
     error = raised(Postponed, lambda: meeting.agree(JOINER))
     agreement = meeting.agree(JOINER, cautious=True)
 
-    assert error.reason == "no_answer"
+    assert error.reason == "odd_answer"
     assert len(meeting.fake.users()) == 2
     assert agreement.account is not None
 
