@@ -211,10 +211,12 @@ class Change:
 
     def _patch_without_path(self, shown: Resource, edit: Edit, refused: Answer) -> Answer | None:
         """Ask for access in the one other form that the RFC has (section 3.5.2.3); some servers know no other."""
-        if refused.status != BAD_REQUEST:
+        if refused.status not in {BAD_REQUEST, SERVER_ERROR}:
             return refused
         line = {"op": "replace", "value": {edit.path.name: edit.value}}
-        answer = self.task.client.patch(self.task.talk, USERS, str(shown["id"]), [line], allow=REFUSALS)
+        answer = self.task.client.patch(
+            self.task.talk, USERS, str(shown["id"]), [line], allow=REFUSALS | {SERVER_ERROR}
+        )
         return None if answer.status in {OK, NO_CONTENT} else refused
 
     def _put(self, found: Resource, refusals: Sequence[tuple[Edit, Answer | None]], *, taken: bool = False) -> Written:
