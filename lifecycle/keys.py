@@ -39,6 +39,10 @@ gatepost:targets                            set     the names of the configured 
 gatepost:members:TARGET:GROUP               hash    add or remove by account id, until one PATCH does it; NOTES_TTL
 gatepost:noted:TARGET:ACCOUNT               hash    what came of it, by group id; NOTES_TTL
 gatepost:group-lease:TARGET:GROUP           string  token of the job that changes this group; seconds
+gatepost:groups-missing:TARGET              set     names of groups that were looked for in vain; a minute
+gatepost:groups-nested:TARGET               string  the nesting that was made of late; NESTED_TTL
+gatepost:groups-replaced:TARGET             string  that members leave a group by PUT there; GROUPS_TTL
+gatepost:bulk-rests:TARGET                  string  that many requests in one did not work; minutes to an hour
 gatepost:metrics                            hash    counters of the whole fleet; never expires
 gatepost:ready                              string  written by the readiness probe; a minute
 ==========================================  ======  ===================================================================
@@ -49,6 +53,8 @@ from lifecycle.event import State
 RETENTION_SECONDS = 90 * 86_400
 LEASE_MILLISECONDS = 15_000
 GROUPS_TTL_SECONDS = 3_600
+GROUPS_MISSING_TTL_SECONDS = 60
+NESTED_TTL_SECONDS = 3_600
 PROOF_TTL_SECONDS = 3_600
 CAPABILITIES_TTL_SECONDS = 7 * 86_400
 NOTES_TTL_SECONDS = 3_600
@@ -210,6 +216,26 @@ def noted(target: str, account_id: str) -> str:
 def group_lease(target: str, group: str) -> str:
     """Name the lock of one group, by its id or for its creation by its name."""
     return f"gatepost:group-lease:{target}:{group}"
+
+
+def groups_missing(target: str) -> str:
+    """Name the groups that a target did not have a moment ago."""
+    return f"gatepost:groups-missing:{target}"
+
+
+def groups_nested(target: str) -> str:
+    """Name the nesting that was made of late."""
+    return f"gatepost:groups-nested:{target}"
+
+
+def groups_replaced(target: str) -> str:
+    """Name whether a target's groups are replaced when somebody leaves them."""
+    return f"gatepost:groups-replaced:{target}"
+
+
+def bulk_rests(target: str) -> str:
+    """Name whether a target's bulk endpoint is left alone for now."""
+    return f"gatepost:bulk-rests:{target}"
 
 
 def proof(target: str) -> str:

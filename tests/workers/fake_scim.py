@@ -70,6 +70,9 @@ class Quirk(StrEnum):
     IGNORES_MEMBERS = auto()  # the same, of PUT too
     DOUBLES_MEMBERS = auto()  # keeps two copies of a member that is added twice
     HIDES_MEMBERS = auto()  # shows them to who asks for them by name
+    NEVER_SHOWS_MEMBERS = auto()
+    IGNORES_ATTRIBUTES = auto()  # shows one resource whole, whatever was asked of it
+    TAKES_NO_ID = auto()  # refuses a PUT that has one in its body
     MEMBER_TWICE_IS_409 = auto()
     KNOWS_ITS_MEMBERS = auto()  # refuses the whole for one member that is not there
     SMALL_BATCHES = auto()  # two members a PATCH, and no more
@@ -250,6 +253,7 @@ class FakeScim:
     def _answer(self, said: Said) -> httpx.Response:
         try:
             self._check(said)
+            self._asked = ""
             if said.line() == "POST /Bulk":
                 return self._bulk(said.body)
             if said.path.startswith(PLATFORM):
@@ -337,6 +341,8 @@ class FakeScim:
         shown = self._shown(kind, self._held(kind, resource_id))
         if Quirk.HIDES_MEMBERS in self.quirks and self._asked != "attributes=members":
             shown.pop("members", None)
+        if Quirk.IGNORES_ATTRIBUTES not in self.quirks and self._asked.startswith("attributes="):
+            shown = _only(shown, self._asked.removeprefix("attributes="))
         headers = {"etag": version_of(shown)} if kind == "Groups" and Quirk.GROUP_VERSIONS in self.quirks else {}
         return reply(200, self._told(shown), headers)
 
@@ -446,6 +452,8 @@ class FakeScim:
         held = self._held(kind, resource_id)
         if (READ_ONLY - {"id"}) & body.keys() or body.get("id", held["id"]) != held["id"]:
             raise Problem(400, "the server gives these", "mutability")
+        if Quirk.TAKES_NO_ID in self.quirks and "id" in body:
+            raise Problem(400, "Cannot update read-only field 'id'", "mutability")
         check(kind, body)
         self._check_unique(kind, body, resource_id)
         changed = {**copy.deepcopy(body), "id": held["id"]}
@@ -554,6 +562,8 @@ class FakeScim:
         ]
         if kind == "Users" and Quirk.USER_VERSIONS in self.quirks:
             shown["meta"]["version"] = version_of(resource).removeprefix("W/")
+        if Quirk.NEVER_SHOWS_MEMBERS in self.quirks:
+            shown.pop("members", None)
         if kind == "Users" and groups and Quirk.SHOWS_NO_GROUPS not in self.quirks:
             shown["groups"] = groups
         return shown

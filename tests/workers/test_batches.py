@@ -20,6 +20,7 @@ from tests.workers.memberships import Ended, House, house
 from tests.workers.stories import BO, event
 from workers.scim.batches import BACKLOG_MIN, WAIT_AT_THE_GATE_SECONDS, WAIT_SECONDS
 from workers.scim.capabilities import Capabilities
+from workers.scim.exclusive import HOLD_MILLISECONDS
 from workers.scim.members import settled_in_batch
 
 IN_AGENTS = {"Agents": "g-1"}
@@ -305,6 +306,45 @@ def test_job_that_lost_the_group_tells_nothing(found: House, redis: Redis) -> No
 
     assert str(redis.hget(keys.noted("crm", "u-8"), "g-1")).startswith("b'sent add")
     assert redis.get(lease) == b"another"
+
+
+def test_lease_of_a_batch_begins_anew_with_every_request(found: House, redis: Redis) -> None:
+    """A batch of many requests takes longer than one lease, and nobody else is to be at the group meanwhile."""
+    found.can = Capabilities(member_batch=2, one_operation=True)
+    lease, left = keys.group_lease("crm", "g-1"), []
+
+    def slow(proceed: Any) -> httpx.Response:  # noqa: ANN401 - a fault
+        left.append(redis.pttl(lease))
+        redis.pexpire(lease, 1_000)
+        return proceed()  # type: ignore[no-any-return]
+
+    found.keep(found.wants(), IN_AGENTS, "u-1")
+    joins(found, "u-7")
+    found.fake.next(slow, times=9)
+
+    joins(found, "u-7")
+
+    assert len(left) == 2
+    assert min(left) > HOLD_MILLISECONDS / 2
+    assert members(found) == {"u-7"}
+
+
+def test_job_that_lost_the_group_in_the_middle_of_a_batch_stops(found: House, redis: Redis) -> None:
+    """What it did not ask for is another job's to do, and what it noted as sent is made again by whom it is about."""
+    found.can = Capabilities(member_batch=2, one_operation=True)
+    found.keep(found.wants(), IN_AGENTS, "u-1")
+    joins(found, "u-7")
+    lease = keys.group_lease("crm", "g-1")
+    found.fake.next(while_it_is_sent(lambda: redis.set(lease, "another")), on="PATCH")
+
+    (stopped,) = joins(found, "u-7")
+    redis.delete(lease)
+    (again,) = joins(found, "u-7")
+    left = found.keep(found.wants(), IN_AGENTS, "u-1")
+
+    assert (stopped.trouble, len(stopped.lines)) == ("group_busy", 1)
+    assert again.trouble is left.trouble is None
+    assert members(found) == {"u-7"}
 
 
 def test_job_that_dies_before_it_tells_loses_nobody(found: House, redis: Redis) -> None:

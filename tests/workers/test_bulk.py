@@ -1,17 +1,23 @@
 """Several requests in one: an account with its groups, and out of all of them."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 from redis import Redis
 
-from lifecycle.errors import Postponed
-from tests.workers.fake_scim import BULK_RESPONSE, USER, Quirk, answers, cuts_after
+from lifecycle import keys
+from lifecycle.errors import Postponed, Waiting
+from lifecycle.event import Kind
+from tests.workers.conftest import MakeStage
+from tests.workers.fake_scim import BULK_RESPONSE, USER, FakeScim, Fault, Quirk, answers, cuts_after, cuts_before
 from tests.workers.memberships import House, house
-from tests.workers.stories import referee
+from tests.workers.stories import BO, event, place, referee
 from workers.scim.bulk import Created
 from workers.scim.capabilities import Capabilities
+from workers.scim.client import Conversation
 
 OFFERED = Capabilities(bulk_operations_max=100, bulk_bytes_max=1_000_000)
 BOTH = {"Agents": "g-1", "Sellers": "g-2"}
@@ -164,14 +170,82 @@ def test_lost_answer_is_postponed(redis: Redis) -> None:
         create(found)
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 413, 501])
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 409, 413, 415, 422, 501])
 def test_envelope_that_is_refused_is_left_to_single_calls(status: int, redis: Redis) -> None:
-    """And is not tried again by this process for a while."""
+    """And is not tried again by the fleet for a while."""
     found = offered(redis)
     found.fake.next(answers(status), on="POST /Bulk", times=9)
 
-    assert [create(found), create(found)] == [None, None]
+    assert [create(found), create(House(redis, found.fake, OFFERED))] == [None, None]
     assert found.fake.lines() == ["POST /Bulk"]
+    assert 600 < redis.ttl(keys.bulk_rests("crm")) <= 3_600
+
+
+NOTHING_TOLD = answers(200, envelope())
+PART_REFUSED = answers(200, envelope({"method": "POST", "bulkId": "account", "status": "403"}))
+PART_BROKEN = answers(200, envelope({"method": "POST", "bulkId": "account", "status": "500"}))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [answers(500), answers(429), answers(503), cuts_after(), cuts_before(), NOTHING_TOLD, PART_REFUSED, PART_BROKEN],
+    ids=["500", "429", "503", "answer lost", "never there", "nothing told", "part refused", "part broken"],
+)
+def test_account_is_made_though_the_envelope_never_works(fault: Fault, redis: Redis, make_stage: MakeStage) -> None:
+    """The first trouble is told as ever; whoever looks again after it goes on by single calls."""
+    fake = FakeScim()
+    for name in ("Agents", "Sellers"):
+        fake.add("Groups", displayName=name)
+    stage = make_stage(crm=fake, policy={"grants": [{"when": "true", "groups": ["Agents", "Sellers"]}]})
+    stage.world.places["crm"] = place(redis, httpx.MockTransport(fake), profile={"bulk": True})  # type: ignore[index]
+    fake.next(fault, on="POST /Bulk", times=99)
+    stage.tell(event(Kind.JOINER, "joined", **BO))
+
+    if fault is PART_REFUSED:
+        stage.records.retry("event:hris:joined", actor="anna")
+    stage.let_in()
+    stage.work()
+
+    bo = fake.user("bo.ray@acme.example")
+    assert stage.state("joined") == "applied"
+    assert fake.members("Agents") == fake.members("Sellers") == [bo["id"]]
+    assert fake.lines().count("POST /Bulk") == 1
+
+
+def test_leave_that_is_not_given_is_no_fault_of_the_envelope(redis: Redis) -> None:
+    """Nothing was sent, so that it is tried at the next occasion."""
+    found = offered(redis)
+
+    def shut() -> None:
+        raise Waiting("the target's limit is reached", reason="rate", need=1)
+
+    with pytest.raises(Waiting):
+        found.groups.bulk.create_with_groups(Conversation(shut, can=OFFERED), BODY, BOTH)
+
+    assert create(found) is not None
+
+
+def test_conflict_of_an_account_is_no_fault_of_the_envelope(redis: Redis) -> None:
+    """Its part was answered as it would have been alone."""
+    found = offered(redis)
+    found.fake.add("Users", userName="bo@acme.example", active=True)
+
+    create(found)
+    create(found, {**BODY, "userName": "kim@acme.example"})
+
+    assert found.fake.lines() == ["POST /Bulk"] * 2
+
+
+def test_nobody_is_added_by_an_envelope_where_members_leave_by_put(redis: Redis) -> None:
+    """It holds no group, so that a PUT of another job could undo it."""
+    by_profile = offered(redis, can=replace(OFFERED, member_remove="put"))
+    told = create(by_profile)
+    found = offered(redis, Quirk.NO_VALUE_PATHS, members=["u-1", "u-7"])
+    found.keep(found.wants(), {"Agents": "g-1"})
+    found.fake.log.clear()
+
+    assert told is create(found) is None
+    assert by_profile.fake.log == found.fake.log == []
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,13 @@ from structlog.testing import capture_logs
 
 from lifecycle import keys
 from lifecycle.errors import GatepostError, Postponed, Refused
-from tests.workers.fake_scim import GROUP, Quirk, answers, cuts_after
+from lifecycle.event import Kind
+from tests.workers.conftest import MakeStage
+from tests.workers.fake_scim import GROUP, FakeScim, Quirk, answers, cuts_after
 from tests.workers.memberships import House, house
-from tests.workers.stories import referee
+from tests.workers.stories import BO, event, referee
 from workers.scim.capabilities import Capabilities
+from workers.scim.client import Conversation
 
 CREATES = Capabilities(create_groups=True)
 
@@ -22,6 +25,12 @@ def refused(found: House, name: str) -> GatepostError:
     with pytest.raises(GatepostError) as caught:
         found.groups.find(found.talk, name)
     return caught.value
+
+
+def id_of(found: House, name: str) -> str:
+    """Return the id of the one group of this name that the server holds."""
+    (group_id,) = [key for key, each in found.fake.held["Groups"].items() if each["displayName"] == name]
+    return group_id
 
 
 def posts(found: House) -> list[Any]:
@@ -83,6 +92,66 @@ def test_group_under_a_new_id_is_found_again(redis: Redis) -> None:
 
     assert ended.memberships == {"Agents": "g-1"}
     assert found.fake.members_of("g-1") == ["u-1", "u-9", "u-7"]
+
+
+# ---- a group that is missing
+
+EVERYBODY = {"grants": [{"when": "true", "groups": ["Choir"]}]}
+
+
+def test_group_that_is_missing_is_looked_for_once_a_minute(redis: Redis) -> None:
+    """Each joiner who needs it would cost a listing of all groups; a minute later somebody may have made it."""
+    found = house(redis)
+    first = refused(found, "Choir")
+    asked = len(found.fake.log)
+    refused(found, "Band")
+    redis.expire(keys.groups_missing("crm"), 30)
+
+    again = refused(House(redis, found.fake), "Choir")
+    refused(found, "Quartet")
+
+    assert len(found.fake.log) == 3 * asked
+    assert (again.reason, again.message) == (first.reason, first.message)
+    assert redis.ttl(keys.groups_missing("crm")) <= 30
+
+
+def test_group_that_was_missing_is_found_a_minute_later(redis: Redis) -> None:
+    """And nothing is remembered of its absence."""
+    found = house(redis)
+    refused(found, "Choir")
+    within = redis.ttl(keys.groups_missing("crm"))
+    found.fake.add("Groups", id="g-3", displayName="Choir")
+    redis.delete(keys.groups_missing("crm"))
+
+    assert found.groups.find(found.talk, "Choir") == "g-3"
+    assert 0 < within <= 60
+    assert not redis.exists(keys.groups_missing("crm"))
+
+
+def test_group_that_is_missing_is_made_once_the_policy_wants_it(redis: Redis) -> None:
+    """That there is none is the very reason."""
+    found = house(redis)
+    refused(found, "Choir")
+
+    House(redis, found.fake, create=True, can=CREATES).groups.find(Conversation(lambda: None, can=CREATES), "Choir")
+
+    assert found.groups.find(found.talk, "Choir") == id_of(found, "Choir")
+    assert not redis.exists(keys.groups_missing("crm"))
+
+
+def test_retry_finds_the_group_that_was_made_for_it(make_stage: MakeStage) -> None:
+    """The person who retries need not know of our minute."""
+    fake = FakeScim()
+    stage = make_stage(crm=fake, policy=EVERYBODY)
+    stage.tell(event(Kind.JOINER, "joined", **BO))
+    before = stage.state("joined")
+    fake.add("Groups", id="g-3", displayName="Choir")
+
+    stage.records.retry("event:hris:joined", actor="anna")
+    stage.work()
+
+    assert (before, stage.state("joined")) == ("failed", "applied")
+    assert fake.members_of("g-3") == [fake.user("bo.ray@acme.example")["id"]]
 
 
 # ---- create
@@ -194,6 +263,20 @@ def test_group_that_another_process_made_meanwhile_is_not_created(redis: Redis) 
     assert len(posts(found)) == 1
 
 
+def test_job_that_lost_the_name_makes_no_group(redis: Redis) -> None:
+    """It was slow, and another job may have made it by now."""
+    found = house(redis, create=True, can=CREATES)
+    lease = keys.group_lease("crm", "name:Choir")
+
+    def slow() -> None:
+        redis.set(lease, "another", xx=True)
+
+    with pytest.raises(Postponed):
+        found.groups.find(Conversation(slow, can=CREATES), "Choir")
+
+    assert posts(found) == []
+
+
 def test_many_at_once_make_one_group(redis: Redis) -> None:
     """A displayName is not unique: a server may well take two of one name."""
     found = house(redis, create=True, can=CREATES)
@@ -236,6 +319,65 @@ def test_warming_leaves_trouble_to_those_who_need_the_group(redis: Redis) -> Non
     found.groups.warm(found.talk, ["Agents"], {"Agents": ["Sellers"]})
 
     assert len(found.fake.log) == 1
+    assert not redis.exists(keys.groups_nested("crm"))
+
+
+def test_warming_goes_on_after_a_group_that_is_missing(redis: Redis) -> None:
+    """One name that nobody has keeps no other from being looked up, and no nesting from being made."""
+    found = house(redis)
+
+    found.groups.warm(found.talk, ["Aaa", "Agents"], {"Aaa": ["Agents"], "Agents": ["Sellers"]})
+
+    assert redis.hgetall(keys.groups("crm")) == {b"Agents": b"g-1", b"Sellers": b"g-2"}
+    assert found.fake.members_of("g-1") == ["u-1", "u-9", "g-2"]
+
+
+def test_nesting_is_made_by_one_process_of_the_fleet(redis: Redis) -> None:
+    """Each that starts would read all the groups otherwise."""
+    found = house(redis)
+    found.groups.warm(found.talk, [], {"Agents": ["Sellers"]})
+    asked = len(found.fake.log)
+
+    House(redis, found.fake).groups.warm(found.talk, [], {"Agents": ["Sellers"]})
+    found.groups.nest(found.talk)
+
+    assert len(found.fake.log) == asked
+    assert 0 < redis.ttl(keys.groups_nested("crm")) <= 3_600
+
+
+def test_nesting_of_a_new_policy_waits_for_nobody(redis: Redis) -> None:
+    """What the old one nested says nothing of it."""
+    found = house(redis)
+    found.groups.warm(found.talk, [], {"Agents": ["Sellers"]})
+    found.fake.add("Groups", id="g-3", displayName="Choir")
+
+    House(redis, found.fake).groups.warm(found.talk, [], {"Agents": ["Choir", "Sellers"]})
+
+    assert found.fake.members_of("g-1") == ["u-1", "u-9", "g-2", "g-3"]
+
+
+def test_nesting_that_somebody_undid_is_made_again(redis: Redis) -> None:
+    """At a later round."""
+    found = house(redis)
+    found.groups.warm(found.talk, [], {"Agents": ["Sellers"]})
+    found.fake.held["Groups"]["g-1"]["members"].pop()
+    redis.delete(keys.groups_nested("crm"))
+
+    found.groups.nest(found.talk)
+
+    assert found.fake.members_of("g-1") == ["u-1", "u-9", "g-2"]
+
+
+def test_nesting_waits_for_a_target_that_is_busy_and_is_tried_again_soon(redis: Redis) -> None:
+    """No more is asked of it, and the round goes on with other targets."""
+    found = house(redis)
+    found.groups.warm(found.talk, ["Agents", "Sellers"])
+    found.fake.next(answers(503), on="GET /Groups/", times=9)
+
+    found.groups.warm(found.talk, [], {"Agents": ["Sellers"], "Sellers": ["id:g-9"]})
+
+    assert found.fake.lines()[-1] == "GET /Groups/g-1"
+    assert redis.ttl(keys.groups_nested("crm")) <= 300
 
 
 def test_nesting_that_fails_is_told(redis: Redis) -> None:

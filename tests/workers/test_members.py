@@ -11,12 +11,12 @@ from redis import Redis
 from lifecycle import keys
 from lifecycle.errors import Postponed, Refused
 from lifecycle.people import LeaseLost
-from tests.workers.fake_scim import Quirk, answers, cuts_after
+from tests.workers.fake_scim import GROUP, Quirk, answers, cuts_after
 from tests.workers.memberships import House, house
 from workers.scim.capabilities import Capabilities
 from workers.scim.client import Conversation
 from workers.scim.exclusive import BUSY_SECONDS, HOLD_MILLISECONDS, Exclusive
-from workers.scim.roster import Moves, operations
+from workers.scim.moves import Moves, operations
 
 IN_AGENTS = {"Agents": "g-1"}
 BY_PUT = Capabilities(patch=False)
@@ -259,15 +259,103 @@ def test_group_that_hides_its_members_keeps_them(redis: Redis) -> None:
     assert values(found) == ["u-1", "u-9", "u-7"]
 
 
-def test_group_that_shows_no_members_to_anybody_is_not_put(redis: Redis) -> None:
-    """Where nobody can tell who is in it, nothing is replaced."""
-    found = house(redis, Quirk.HIDES_MEMBERS, can=BY_PUT)
-    found.fake.next(answers(400), on="GET /Groups/g-1?attributes")
+@pytest.mark.parametrize("status", [None, 400, 403, 404, 501])
+@pytest.mark.parametrize("patch", [True, False], ids=["ignored PATCH", "no PATCH"])
+def test_group_whose_members_nobody_is_shown_is_not_put(patch: bool, status: int | None, redis: Redis) -> None:
+    """Where nobody can tell who is in it, nothing is replaced: it would put out all who are."""
+    quirks = (Quirk.NEVER_SHOWS_MEMBERS, Quirk.IGNORES_ATTRIBUTES, Quirk.NO_VALUE_PATHS)
+    found = house(redis, *quirks, members=["u-1", "u-7", "u-9"], can=Capabilities(patch=patch))
+    if status:
+        found.fake.next(answers(status), on="GET /Groups/g-1?attributes", times=9)
+        found.fake.next(answers(status), on="GET /Groups?", times=9)
+
+    left = found.keep(found.wants(), IN_AGENTS)
+    joined = found.keep(found.wants("id:g-1"), account_id="u-8") if not patch else left
+
+    assert left.trouble == joined.trouble == "group_members_hidden"
+    assert left.memberships == IN_AGENTS
+    assert values(found) == ["u-1", "u-7", "u-9"]
+
+
+def test_group_is_empty_where_the_answer_is_to_just_this_question(redis: Redis) -> None:
+    """Asked for the members alone, the server leaves out what else it shows: that it names none says there are none."""
+    found = house(redis, members=[], can=BY_PUT)
+
+    ended = found.keep(found.wants("id:g-2"))
+
+    assert ended.trouble is None
+    assert ended.lines == ["GET /Groups/g-2", "GET /Groups/g-2?attributes=members", "PUT /Groups/g-2"]
+    assert values(found, "g-2") == ["u-7"]
+
+
+def test_group_is_empty_where_others_show_their_members(redis: Redis) -> None:
+    """Whatever it is asked for, the server shows a group whole: this one has nobody to show."""
+    found = house(redis, Quirk.IGNORES_ATTRIBUTES, can=BY_PUT)
+
+    ended = found.keep(found.wants("id:g-2"))
+
+    assert ended.trouble is None
+    assert (values(found), values(found, "g-2")) == (["u-1", "u-9"], ["u-7"])
+
+
+def test_first_member_of_all_is_for_a_person_to_put_in(redis: Redis) -> None:
+    """No group shows anybody, and the server shows a group whole: all may be empty, or all may be hidden."""
+    found = house(redis, Quirk.IGNORES_ATTRIBUTES, members=[], can=BY_PUT)
+    refused = found.keep(found.wants("id:g-2"))
+    found.fake.held["Groups"]["g-1"]["members"] = [{"value": "u-1"}]
+
+    ended = found.keep(found.wants("id:g-2"))
+
+    assert isinstance(refused.agreement.trouble, Refused)
+    assert "put somebody into it there by hand, or into any group" in refused.agreement.trouble.message
+    assert values(found, "g-2") == ["u-7"]
+    assert ended.trouble is None
+
+
+def test_members_that_a_list_alone_shows_are_kept(redis: Redis) -> None:
+    """The group read alone shows none."""
+    found = house(redis, Quirk.IGNORES_ATTRIBUTES, can=BY_PUT)
+    bare = {"schemas": [GROUP], "id": "g-1", "displayName": "Agents"}
+    found.fake.next(answers(200, bare), on="GET /Groups/g-1", times=2)
+
+    ended = found.keep(found.wants("id:g-1"))
+
+    assert ended.trouble is None
+    assert values(found) == ["u-1", "u-9", "u-7"]
+
+
+def test_group_without_a_name_tells_nothing_by_leaving_it_out(redis: Redis) -> None:
+    """Its answer looks the same, whatever it was asked."""
+    found = house(redis, Quirk.NEVER_SHOWS_MEMBERS, can=BY_PUT)
+    found.fake.next(answers(200, {"schemas": [GROUP], "id": "g-1"}), on="GET /Groups/g-1", times=2)
+
+    ended = found.keep(found.wants("id:g-1"))
+
+    assert ended.trouble == "group_members_hidden"
+    assert values(found) == ["u-1", "u-9"]
+
+
+def test_group_that_no_list_has_is_not_put(redis: Redis) -> None:
+    """What the others show says nothing of a group that is kept apart."""
+    found = house(redis, Quirk.IGNORES_ATTRIBUTES, can=BY_PUT)
+    others = {"Resources": [found.fake.held["Groups"]["g-1"]], "totalResults": 1}
+    found.fake.next(answers(200, others), on="GET /Groups?")
+
+    ended = found.keep(found.wants("id:g-2"))
+
+    assert ended.trouble == "group_members_hidden"
+    assert found.fake.writes() == []
+
+
+def test_put_has_nothing_that_the_server_gives(redis: Redis) -> None:
+    """A readOnly value is ignored by the book (RFC 7644 section 3.5.1), and some refuse the whole for it."""
+    found = house(redis, Quirk.TAKES_NO_ID, can=BY_PUT)
 
     ended = found.keep(found.wants("Agents"))
 
-    assert ended.trouble == "refused"
-    assert values(found) == ["u-1", "u-9"]
+    assert ended.trouble is None
+    assert {"id", "meta"}.isdisjoint(found.fake.writes()[0].body)
+    assert values(found) == ["u-1", "u-9", "u-7"]
 
 
 def test_put_names_the_version_that_was_read_and_reads_again(redis: Redis) -> None:
@@ -302,7 +390,7 @@ def test_group_is_not_let_go_by_who_held_it_before(redis: Redis) -> None:
     """A lease that ran out is another job's by now."""
     leases, key = Exclusive(redis, "crm"), keys.group_lease("crm", "g-1")
 
-    with leases.hold("g-1"):
+    with leases.hold("g-1", Conversation(lambda: None)):
         within = redis.pttl(key)
         redis.set(key, "another")
 
@@ -314,7 +402,7 @@ def test_two_jobs_do_not_put_one_group_at_once(redis: Redis) -> None:
     """The second would undo what the first did, so it comes back in a moment."""
     found = house(redis, can=BY_PUT)
 
-    with Exclusive(redis, "crm").hold("g-1"):
+    with Exclusive(redis, "crm").hold("g-1", found.talk):
         ended = found.keep(found.wants("Agents"))
     again = found.keep(found.wants("Agents"))
 
@@ -323,6 +411,96 @@ def test_two_jobs_do_not_put_one_group_at_once(redis: Redis) -> None:
     assert ended.agreement.trouble.retry_at is not None
     assert ended.agreement.trouble.retry_at <= datetime.now(UTC) + timedelta(seconds=BUSY_SECONDS)
     assert again.memberships == IN_AGENTS
+
+
+def adds_between(found: House, on: str) -> list[str]:
+    """Let another job add somebody by PATCH before this is answered; return what that comes to, when it has."""
+    came_to: list[str] = []
+
+    def fault(proceed: Any) -> httpx.Response:  # noqa: ANN401 - a fault
+        answer = proceed()
+        try:
+            found.groups.roster(found.talk, "g-1").change(Moves(adds=("u-5",)))
+        except Postponed as error:
+            came_to.append(error.reason)
+        return answer  # type: ignore[no-any-return]
+
+    found.fake.next(fault, on=on)
+    return came_to
+
+
+@pytest.mark.parametrize(
+    ("quirks", "can"),
+    [([], Capabilities(member_remove="put")), ([Quirk.NO_VALUE_PATHS], Capabilities())],
+    ids=["by profile", "as a last resort"],
+)
+def test_put_does_not_undo_what_is_added_beside_it(quirks: list[Quirk], can: Capabilities, redis: Redis) -> None:
+    """A member who came between the reading and the PUT would be gone: the one who adds comes back in a moment."""
+    found = house(redis, *quirks, can=can)
+    came_to = adds_between(found, on="GET /Groups/g-1")
+
+    change(found, Moves(removes=("u-1",)))
+    change(found, Moves(adds=("u-5",)))
+
+    assert came_to == ["group_busy"]
+    assert values(found) == ["u-9", "u-5"]
+
+
+def test_fleet_knows_for_an_hour_that_members_leave_by_put(redis: Redis) -> None:
+    """Another process adds in its turn from the first refusal on, and no request of many adds beside it."""
+    found = house(redis, Quirk.NO_VALUE_PATHS)
+    change(found, Moves(removes=("u-1",)))
+
+    with Exclusive(redis, "crm").hold("g-1", found.talk):
+        ended = House(redis, found.fake).keep(found.wants("Agents"))
+
+    assert ended.trouble == "group_busy"
+    assert 0 < redis.ttl(keys.groups_replaced("crm")) <= 3_600
+
+
+def test_patch_waits_for_nobody_where_members_leave_by_patch(redis: Redis) -> None:
+    """Two PATCHes undo nothing of each other."""
+    found = house(redis)
+
+    with Exclusive(redis, "crm").hold("g-1", found.talk):
+        ended = found.keep(found.wants("Agents"))
+
+    assert ended.trouble is None
+
+
+def test_lease_begins_anew_with_every_request(redis: Redis) -> None:
+    """Many slow requests take longer than one lease."""
+    found, key = house(redis, can=BY_PUT), keys.group_lease("crm", "g-1")
+    left = []
+
+    def slow(proceed: Any) -> httpx.Response:  # noqa: ANN401 - a fault
+        left.append(redis.pttl(key))
+        redis.pexpire(key, 1_000)
+        return proceed()  # type: ignore[no-any-return]
+
+    found.fake.next(slow, times=9)
+
+    found.keep(found.wants("id:g-1"))
+
+    assert len(left) == 2
+    assert min(left) > HOLD_MILLISECONDS / 2
+
+
+def test_job_that_lost_the_group_sends_nothing_more(redis: Redis) -> None:
+    """Its reading is old by now: the PUT would undo what the other job does."""
+    found, key = house(redis, can=BY_PUT), keys.group_lease("crm", "g-1")
+
+    def outlives(proceed: Any) -> httpx.Response:  # noqa: ANN401 - a fault
+        redis.set(key, "another")
+        return proceed()  # type: ignore[no-any-return]
+
+    found.fake.next(outlives, on="GET /Groups/g-1")
+
+    ended = found.keep(found.wants("id:g-1"))
+
+    assert ended.trouble == "group_busy"
+    assert found.fake.writes() == []
+    assert redis.get(key) == b"another"
 
 
 # ---- success is what is shown

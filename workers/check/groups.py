@@ -6,7 +6,7 @@ from lifecycle.check import Line
 from lifecycle.errors import Refused
 from workers.check.case import Case
 from workers.scim.groups import BY_ID, Groups
-from workers.scim.roster import GROUPS
+from workers.scim.headcount import GROUPS
 
 GROUPS_MAX = 50
 NONE = "the target has no group named"

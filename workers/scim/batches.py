@@ -19,12 +19,12 @@ from lifecycle import keys
 from lifecycle.errors import Postponed
 from lifecycle.queue import PEOPLE
 from workers.scim.exclusive import FREE, HOLD_MILLISECONDS
-from workers.scim.roster import Moves
+from workers.scim.moves import Moves
 
 ADD, REMOVE = "add", "remove"
 # Fewer waiting jobs are not worth a wait. Those that the target's limit keeps waiting come slowly, so that a batch
 # takes longer to gather.
-BACKLOG_MIN = 3
+BACKLOG_MIN = 5
 WAIT_SECONDS, WAIT_AT_THE_GATE_SECONDS = 2, 10
 
 # What is noted of an account is "STATE WAY FINGERPRINT NAME", by group id.

@@ -5,12 +5,15 @@ says nothing of its parts, their order is not promised, and ``status`` is a text
 """
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
+from redis import Redis
+
+from lifecycle import keys
+from lifecycle.errors import Postponed, Refused, Waiting
 from workers.http import Answer
 from workers.resource import Operation, Resource, attribute
 from workers.scim.answers import parse, scim_type, status_in
@@ -18,21 +21,26 @@ from workers.scim.client import (
     BAD_REQUEST,
     CREATED,
     NO_CONTENT,
-    NOT_FOUND,
     NOT_IMPLEMENTED,
     OK,
     PATCH_SCHEMA,
+    UNAUTHORIZED,
     Client,
     Conversation,
 )
-from workers.scim.roster import Moves, operations, shown_members
+from workers.scim.moves import Moves, operations, shown_members
 
 BULK_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 ACCOUNT = "account"
-NOT_ALLOWED, TOO_LARGE = 405, 413
-# The target offers it and does not take it: by single calls then, and no second try for a while.
-UNWORKABLE = {BAD_REQUEST, NOT_FOUND, NOT_ALLOWED, TOO_LARGE, NOT_IMPLEMENTED}
+CONFLICT = 409
+# The target offers it and does not take it: by single calls then, and no second try for a while. Whatever is refused so
+# was not done; a bearer that is too old and a limit say nothing of the envelope.
+UNWORKABLE = {*range(400, 500), NOT_IMPLEMENTED} - {UNAUTHORIZED, 408, 425, 429}
 REST_SECONDS = 3_600
+# Other trouble may be over sooner; until then single calls show whether it is the target's or the envelope's own.
+REST_AFTER_TROUBLE_SECONDS = 600
+# Any other word of an account may be the envelope's fault: a POST alone shows it.
+TOLD = {OK, CREATED, CONFLICT}
 # For a target that tells no size.
 BYTES_MAX = 1_000_000
 # One group more costs one request more; below that an envelope saves nothing.
@@ -53,19 +61,20 @@ class Created:
 
 
 class Bulk:
-    """The bulk endpoint of one target, and whether this process found it of use."""
+    """The bulk endpoint of one target, and whether the fleet found it of use."""
 
-    def __init__(self, client: Client) -> None:
-        """Expect it to work."""
+    def __init__(self, redis: Redis, target: str, client: Client) -> None:
+        """Keep whom to ask."""
+        self._redis = redis
+        self._target = target
         self._client = client
-        self._rests_until = 0.0
 
     def create_with_groups(self, talk: Conversation, body: Resource, group_ids: Mapping[str, str]) -> Created | None:
         """Create an account and make it a member of groups, ids by name; None to do it by single calls.
 
         Raises Postponed where the answer is lost: then it may have happened, as with every create.
         """
-        if not talk.can.patch:
+        if not talk.can.patch or talk.can.member_remove == "put":
             return None
         parts: dict[str, Part] = {"": {"method": "POST", "path": "/Users", "bulkId": ACCOUNT, "data": dict(body)}}
         for name, group_id in group_ids.items():
@@ -74,6 +83,8 @@ class Bulk:
         if told is None:
             return None
         account = told.pop("", None)
+        if account is None or account.status not in TOLD:
+            self._rest(REST_AFTER_TROUBLE_SECONDS)
         if account is None or account.status not in {OK, CREATED}:
             return Created(account, {})
         account_id = _id_of(account)
@@ -92,13 +103,28 @@ class Bulk:
         can = talk.can
         body = {"schemas": [BULK_SCHEMA], "Operations": list(parts.values())}
         fits = len(parts) <= can.bulk_operations_max and len(json.dumps(body)) <= (can.bulk_bytes_max or BYTES_MAX)
-        if groups < GROUPS_MIN or not fits or time.monotonic() < self._rests_until:
+        if groups < GROUPS_MIN or not fits or self._rests():
             return None
-        answer = self._client.send(talk, "POST", "/Bulk", body, allow={OK} | UNWORKABLE)
+        try:
+            answer = self._client.send(talk, "POST", "/Bulk", body, allow={OK} | UNWORKABLE)
+        except Waiting:
+            raise  # nothing was sent
+        except (Postponed, Refused):
+            # The next attempt looks whether it happened, and goes on by single calls.
+            self._rest(REST_AFTER_TROUBLE_SECONDS)
+            raise
         if answer.status != OK:
-            self._rests_until = time.monotonic() + REST_SECONDS
+            self._rest(REST_SECONDS)
             return None
         return _parts(answer, parts)
+
+    def _rests(self) -> bool:
+        """Tell whether single calls are to be made; also where a group's PUT would undo what is added beside it."""
+        found: Any = self._redis.exists(keys.bulk_rests(self._target), keys.groups_replaced(self._target))
+        return bool(found)
+
+    def _rest(self, seconds: int) -> None:
+        self._redis.set(keys.bulk_rests(self._target), "1", ex=seconds)
 
 
 def _patch(group_id: str, lines: list[Operation]) -> Part:

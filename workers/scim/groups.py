@@ -6,27 +6,25 @@ A group is named by its display name, or as ``id:VALUE``, which needs no look-up
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
-import structlog
 from redis import Redis
 
 from lifecycle import keys
-from lifecycle.errors import GatepostError, Postponed, Refused
+from lifecycle.errors import Postponed, Refused
 from workers.resource import Resource, attribute
 from workers.scim.answers import Next, failure, parse, verdict
-from workers.scim.batches import Batches
+from workers.scim.batches import Batch, Batches
 from workers.scim.bulk import Bulk
 from workers.scim.client import Client, Conversation
 from workers.scim.exclusive import Exclusive
-from workers.scim.nesting import ensure_nesting
-from workers.scim.roster import GROUP_SCHEMA, GROUPS, Roster
+from workers.scim.headcount import GROUPS
+from workers.scim.moves import GROUP_SCHEMA
+from workers.scim.nesting import Nest
+from workers.scim.roster import Roster
 
 BY_ID = "id:"
 CONFLICT = 409
-
-log = structlog.get_logger()
 
 
 class Groups:
@@ -35,48 +33,57 @@ class Groups:
     def __init__(self, redis: Redis, target: str, client: Client, *, create: bool = False) -> None:
         """Keep where ids are cached; ``create`` is whether the policy wants a missing group made."""
         self._redis = redis
-        self._target = target
-        self._key = keys.groups(target)
+        self._key, self._missing = keys.groups(target), keys.groups_missing(target)
         self._client = client
         self._create = create
         self._exclusive = Exclusive(redis, target)
         self.batches = Batches(redis, target)
-        self.bulk = Bulk(client)
+        self.bulk = Bulk(redis, target, client)
+        self._nest = Nest(redis, target)
 
     def warm(
         self, talk: Conversation, names: Iterable[str], nesting: Mapping[str, Iterable[str]] | None = None
     ) -> None:
         """Look up the groups that the policy names before a person needs them, and nest those that it nests.
 
-        Trouble with a look-up is left to the person who needs the group; nobody needs a nesting, so that it is told.
+        Trouble with a look-up is left to the person who needs the group.
         """
-        for name in names:
-            try:
-                self.find(talk, name)
-            except GatepostError:
-                return
-        try:
-            ensure_nesting(talk, self, nesting or {})
-        except GatepostError as error:
-            log.warning("groups.not_nested", target=self._target, reason=error.reason, detail=error.message)
+        self._nest.wanted = dict(nesting or {})
+        with suppress(Postponed):  # what time will mend is nothing to spend more requests on
+            for name in names:
+                with suppress(Refused):
+                    self.find(talk, name)
+            self.nest(talk)
+
+    def nest(self, talk: Conversation) -> None:
+        """Nest the groups that the policy nests, unless the fleet did of late: somebody may have undone it by hand."""
+        self._nest.ensure(talk, self)
 
     def find(self, talk: Conversation, name: str) -> str:
-        """Return a group's id. Raises Refused where the target has none of this name, or several."""
+        """Return a group's id. Raises Refused where the target has none of this name, or several.
+
+        That it has none is remembered for a minute: each who needs it would cost a listing of all groups.
+        """
         if name.startswith(BY_ID):
             return name.removeprefix(BY_ID)
-        return self._cached(name) or self._keep(name, self._looked_up(talk, name))
+        found = self._cached(name)
+        if found is None and not self._creates(talk) and self._redis.sismember(self._missing, name):
+            raise _missing(name, 0)
+        return found or self._keep(name, self._looked_up(talk, name))
 
     def forget(self, name: str) -> None:
-        """Drop an id that the target does not know any more."""
+        """Drop what is remembered of a group, for the target knows better."""
         self._redis.hdel(self._key, name)
+        self._redis.srem(self._missing, name)
 
     def roster(self, talk: Conversation, group_id: str) -> Roster:
         """Return a group's members, to be changed."""
-        return Roster(self._client, talk, group_id, partial(self._exclusive.hold, group_id))
+        return Roster(self._client, talk, group_id, self._exclusive)
 
-    def held_roster(self, talk: Conversation, group_id: str) -> Roster:
+    def held_roster(self, talk: Conversation, batch: Batch) -> Roster:
         """Return the same where this job has the group's lease already."""
-        return Roster(self._client, talk, group_id)
+        held = self._exclusive.held(batch.group_id, batch.token, talk)
+        return Roster(self._client, held, batch.group_id, self._exclusive, held=True)
 
     def _cached(self, name: str) -> str | None:
         cached: Any = self._redis.hget(self._key, name)
@@ -85,15 +92,25 @@ class Groups:
     def _keep(self, name: str, group_id: str) -> str:
         self._redis.hset(self._key, name, group_id)
         self._redis.expire(self._key, keys.GROUPS_TTL_SECONDS)
+        self._redis.srem(self._missing, name)
         return group_id
+
+    def _keep_missing(self, name: str) -> None:
+        """Remember that there is no such group; all of these are forgotten a minute after the first."""
+        self._redis.sadd(self._missing, name)
+        self._redis.expire(self._missing, keys.GROUPS_MISSING_TTL_SECONDS, nx=True)
+
+    def _creates(self, talk: Conversation) -> bool:
+        return self._create and talk.can.create_groups
 
     def _looked_up(self, talk: Conversation, name: str) -> str:
         ids = self._ids(talk, name)
-        if not ids and self._create and talk.can.create_groups:
+        if not ids and self._creates(talk):
             return self._created(talk, name)
+        if not ids:
+            self._keep_missing(name)
         if len(ids) != 1:
-            found = "no group" if not ids else f"{len(ids)} groups"
-            raise Refused(f"the target has {found} named {name!r}", reason="group_missing")
+            raise _missing(name, len(ids))
         return ids[0]
 
     def _ids(self, talk: Conversation, name: str) -> list[str]:
@@ -108,14 +125,14 @@ class Groups:
 
     def _created(self, talk: Conversation, name: str) -> str:
         """Create a group, alone of the whole fleet: displayName is not unique (RFC 7643 section 4.2)."""
-        with self._exclusive.hold(f"name:{name}"):
+        with self._exclusive.hold(f"name:{name}", talk) as held:
             made_meanwhile = self._cached(name)
             if made_meanwhile:
                 return made_meanwhile
             body = {"schemas": [GROUP_SCHEMA], "displayName": name}
-            answer = self._client.create(talk, GROUPS, body, allow={CONFLICT})
+            answer = self._client.create(held, GROUPS, body, allow={CONFLICT})
             if verdict(answer, "POST") is Next.TAKEN:
-                ids = self._ids(talk, name)
+                ids = self._ids(held, name)
                 if len(ids) != 1:
                     raise failure(answer, datetime.now(UTC))
                 return self._keep(name, ids[0])
@@ -124,6 +141,11 @@ class Groups:
                 # Created, but the target does not say as what: the next attempt looks for it.
                 raise Postponed("the target created a group and gave no id", reason="no_answer")
             return self._keep(name, str(found))
+
+
+def _missing(name: str, found: int) -> Refused:
+    groups = f"{found} groups" if found else "no group"
+    return Refused(f"the target has {groups} named {name!r}", reason="group_missing")
 
 
 def _named(hits: Iterable[Resource], name: str) -> list[str]:

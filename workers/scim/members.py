@@ -167,7 +167,7 @@ class _Keeping:
         """Make everybody's change; return False where it is refused as a whole, and each has to go alone."""
         outcome = None
         try:
-            roster = self.task.groups.held_roster(self.task.talk, batch.group_id)
+            roster = self.task.groups.held_roster(self.task.talk, batch)
             careful = self.task.cautious if batch.sent_before is None else batch.sent_before
             roster.change(batch.moves, careful=careful)
             outcome = State.DONE.value

@@ -4,19 +4,65 @@ That the policy itself has no circle is checked when it is read. Here it is the 
 one: a group that contains itself, at whatever distance, gives everybody in it everything around it.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.errors import Refused
+import structlog
+from redis import Redis
+
+from lifecycle import keys
+from lifecycle.errors import GatepostError, Refused
 from workers.resource import attribute
 from workers.scim.client import Conversation
-from workers.scim.roster import Moves, shown_members
+from workers.scim.moves import Moves, shown_members
 
 if TYPE_CHECKING:  # groups need this module
     from workers.scim.groups import Groups
 
 # What lies deeper is not worth more of the target's requests.
 READS_MAX = 100
+# After trouble it is tried again sooner.
+AGAIN_SECONDS = 300
+
+log = structlog.get_logger()
+
+
+class Nest:
+    """The nesting that the policy wants of one target, made by one process of the fleet now and then."""
+
+    def __init__(self, redis: Redis, target: str) -> None:
+        """Want none yet."""
+        self._redis = redis
+        self._target = target
+        self.wanted: Mapping[str, Iterable[str]] = {}
+
+    def ensure(self, talk: Conversation, groups: "Groups") -> None:
+        """Make the nesting, unless it was made of late. No person needs it, so that trouble is logged."""
+        if not self.wanted or not self._is_due():
+            return
+        for outer, inner in sorted(self.wanted.items()):
+            try:
+                ensure_nesting(talk, groups, {outer: inner})
+            except GatepostError as error:
+                self._redis.expire(keys.groups_nested(self._target), AGAIN_SECONDS)
+                log.warning("groups.not_nested", target=self._target, reason=error.reason, detail=error.message)
+                if not isinstance(error, Refused):
+                    return
+
+    def _is_due(self) -> bool:
+        """Take the leave to nest; what another policy nested is no reason to wait."""
+        key, mark = keys.groups_nested(self._target), _mark(self.wanted)
+        if self._redis.set(key, mark, nx=True, ex=keys.NESTED_TTL_SECONDS):
+            return True
+        if self._redis.get(key) == mark.encode():
+            return False
+        self._redis.set(key, mark, ex=keys.NESTED_TTL_SECONDS)
+        return True
+
+
+def _mark(nesting: Mapping[str, Iterable[str]]) -> str:
+    return json.dumps({outer: sorted(inner) for outer, inner in nesting.items()}, sort_keys=True)
 
 
 def ensure_nesting(talk: Conversation, groups: "Groups", nesting: Mapping[str, Iterable[str]]) -> None:
