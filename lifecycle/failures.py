@@ -6,7 +6,8 @@
 import base64
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from lifecycle.errors import Malformed, Unknown
 from lifecycle.event import State
 from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
 from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, SIGNALS, lanes, offer
-from lifecycle.settlement import Step, dump_deliveries, event_of, move
+from lifecycle.settlement import Delivery, Step, dump_deliveries, kept_of, move
 from lifecycle.signal import iso
 
 RETRIED = frozenset({"event", "signal", "target"})
@@ -145,16 +146,20 @@ class Failures:
 
     def _offer_event(self, ref: str, actor: str) -> None:
         record: Any = self._redis.hgetall(keys.event(ref))
-        event = event_of(record[b"doc"], record.get(b"person"))
-        lane = LANE_OF_KIND[event.kind]
+        kept = kept_of(record[b"doc"], record.get(b"person"), record[b"state"], record.get(b"deliveries"))
+        event, lane = kept.event, LANE_OF_KIND[kept.event.kind]
         step = Step(datetime.now(UTC), "retry", {"by": actor})
         with self._redis.pipeline() as pipe:
             pipe.watch(keys.event(ref))  # type: ignore[no-untyped-call]
             if pipe.zscore(keys.FAILURES, f"event:{ref}") is None:
                 raise Unknown(f"event:{ref} was retried by somebody else", reason="failure_unknown")
             pipe.multi()
-            pipe.hset(keys.event(ref), mapping={"state": State.KEPT.value, "deliveries": dump_deliveries({})})
-            move(pipe, event, State(record[b"state"].decode()), State.KEPT)
+            deliveries = dump_deliveries(_anew(kept.deliveries))
+            pipe.hset(keys.event(ref), mapping={"state": State.KEPT.value, "deliveries": deliveries})
+            move(pipe, event, kept.state, State.KEPT)
+            for target in kept.deliveries:
+                # Whoever retries may have made the group that was missing.
+                pipe.delete(keys.groups_missing(target))
             pipe.rpush(keys.trace(ref), step.to_json())
             pipe.rpush(keys.mailbox(event.person), ref)
             offer(pipe, self._queues[lane], CONVERGE, event.person, lane)
@@ -173,6 +178,14 @@ class Failures:
         before = standing.standing(self._redis, target)
         standing.accept(self._redis, target)
         log.warning("target.accepted", target=target, by=actor, reason=before.reason if before else None)
+
+
+def _anew(deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
+    """Open every target again, for all tries; but one that was tried may have written, and is to be looked at first."""
+    return {
+        name: replace(each, outcome=State.POSTPONED, attempts=min(each.attempts, 1), reason="retry", retry_at=None)
+        for name, each in deliveries.items()
+    }
 
 
 def set_aside_commands(notice: SetAside) -> list[tuple[Any, ...]]:

@@ -68,12 +68,15 @@ class People:
         arguments: list[str | int] = [token, int(only_if_empty)]
         return bool(self._free(keys=[keys.lease(key), keys.mailbox(key)], args=arguments))
 
-    def leave_lines(self, key: str, targets: Iterable[str]) -> None:
-        """Take a person of whom nothing is left to do out of every line."""
+    def leave_lines(self, key: str, targets: Iterable[str]) -> list[str]:
+        """Take a person of whom nothing is left to do out of every line; return the targets that had let it in."""
+        targets = list(targets)
         with self._redis.pipeline() as pipe:
             for target in targets:
+                pipe.hexists(keys.granted(target), key)
+            for target in targets:
                 _leave_line(pipe, key, target)
-            pipe.execute()
+            return [target for target, granted in zip(targets, pipe.execute(), strict=False) if granted]
 
     def lease_ends_at(self, key: str) -> datetime:
         """Return when the present holder's lease ends unless it is renewed."""
@@ -146,15 +149,17 @@ class People:
         key = settled.person.key
         read = {settlement.kept.event.ref for settlement in settled.settlements}
         progress = any(settlement.state not in OPEN_STATES for settlement in settled.settlements)
+        aliases = [keys.alias(name) for name in settled.person.claims()]
         for _ in range(SETTLE_TRIES_MAX):
             with self._redis.pipeline() as pipe:
                 try:
-                    pipe.watch(keys.lease(key), keys.mailbox(key))  # type: ignore[no-untyped-call]
+                    pipe.watch(keys.lease(key), keys.mailbox(key), *aliases)  # type: ignore[no-untyped-call]
                     self._check_lease(pipe, key, token)
                     refs: Any = pipe.lrange(keys.mailbox(key), 0, -1)
                     more = _unread(refs, read, progress=progress)
+                    names = self._names_won(pipe, settled.person)
                     pipe.multi()
-                    self._write(pipe, settled)
+                    self._write(pipe, settled, names)
                     if not more:
                         pipe.delete(keys.lease(key))
                     pipe.execute()
@@ -168,9 +173,20 @@ class People:
         if holder is None or holder.decode() != token:
             raise LeaseLost("another job works on this person", reason="lease_lost")
 
-    def _write(self, pipe: Pipeline, settled: Settled) -> None:
+    def _names_won(self, pipe: Pipeline, person: Person) -> list[str]:
+        """Return the names of which the person is the one whom they mean: nobody else has a better claim."""
+        claims = person.claims()
+        holders: Any = pipe.mget([keys.alias(name) for name in claims]) if claims else []
+        won = []
+        for (name, claim), holder in zip(claims.items(), holders, strict=True):
+            rival = self.get(holder.decode()).claims().get(name) if holder and holder.decode() != person.key else None
+            if rival is None or claim > rival:
+                won.append(name)
+        return won
+
+    def _write(self, pipe: Pipeline, settled: Settled, names: Sequence[str]) -> None:
         person = settled.person
-        _write_person(pipe, person)
+        _write_person(pipe, person, names)
         for settlement in settled.settlements:
             write_event(pipe, settlement)
         for signal, subscribers in settled.signals:
@@ -213,11 +229,10 @@ def _leave_line(pipe: Pipeline, key: str, target: str) -> None:
     pipe.hdel(keys.needs(target), key)
 
 
-def _write_person(pipe: Pipeline, person: Person) -> None:
+def _write_person(pipe: Pipeline, person: Person, names: Sequence[str]) -> None:
     pipe.set(keys.person(person.key), person.model_dump_json())
-    for name in ("user_name", "email"):
-        if value := person.value(name):
-            pipe.set(keys.alias(str(value)), person.key)
+    for name in names:
+        pipe.set(keys.alias(name), person.key)
     for target, account in person.accounts.items():
         pipe.hset(keys.owners(target), account.id, person.key)
 

@@ -1,13 +1,15 @@
 """A person: what is known of one human, each fact with its time and event; and the accounts that we keep."""
 
+from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from lifecycle.event import PERSON_FIELDS
 
 CUSTOM_PREFIX = "custom."
+NAMES = ("user_name", "email")
 
 
 class Status(StrEnum):
@@ -24,6 +26,15 @@ class Fact(BaseModel):
 
     value: Any
     at: AwareDatetime
+    event: str
+
+
+class Claim(NamedTuple):
+    """How good a person's claim to a user name or address is; the greater has it."""
+
+    works_here: bool
+    """Whoever left takes no name from anybody: addresses are given to others."""
+    at: datetime
     event: str
 
 
@@ -75,6 +86,13 @@ class Person(BaseModel):
         """Return one field's value; None when it is not known."""
         fact = self.facts.get(field)
         return fact.value if fact else None
+
+    def claims(self) -> dict[str, Claim]:
+        """Return the claim to each user name and address that the person has, by name in lower case."""
+        works_here = self.status is None or self.status.value != Status.LEFT.value
+        facts = [fact for name in NAMES if (fact := self.facts.get(name)) and fact.value]
+        facts.sort(key=lambda fact: (fact.at, fact.event))
+        return {str(fact.value).lower(): Claim(works_here, fact.at, fact.event) for fact in facts}
 
     def names(self) -> set[str]:
         """Return every identifier of the person, in lower case, for protection and for look-ups by people."""

@@ -14,9 +14,11 @@ from lifecycle.log import fault
 from lifecycle.people import LeaseLost
 from lifecycle.person import Account, Person
 from lifecycle.settlement import Kept, Parked
-from workers.gate import Permit, Rank
+from workers.gate import AT_ONCE, Permit, Rank
 from workers.outcome import Place, Result, World
+from workers.pauses import TOO_MANY, UNAVAILABLE
 from workers.policy import Ignored, Wanted, decide, with_manager
+from workers.scim.answers import SUCCESS
 from workers.scim.capabilities import Capabilities
 from workers.scim.client import Conversation
 from workers.settle import attempts, still_open
@@ -26,7 +28,10 @@ RETRY_BASE_SECONDS, RETRY_CAP_SECONDS = 1.0, 300.0
 DOUBLINGS_MAX = 16
 NO_ACCOUNT = "no_account"
 # About a day of waits of two and a half minutes on average; a fault of our own is not hoped away that long.
-TRIES_MAX, INTERNAL_TRIES_MAX = 500, 5
+TRIES_MAX, FEW_TRIES_MAX = 500, 5
+FEW_TRIES = AT_ONCE | {"internal"}
+# A target that answers an attempt and is too busy for its end each time means this person, and all others pause for it.
+BUSY_TRIES_MAX = 50
 # Look, write; a suspension is confirmed too.
 REQUESTS, LEAVER_REQUESTS = 2, 3
 
@@ -56,9 +61,9 @@ def agree(world: World, person: Person, place: Place, live: Sequence[Kept], may_
     except Exception as found:  # noqa: BLE001 - a fault of ours must neither lose the event nor kill the lane
         log.error("target.fault", target=place.name, **fault(found))  # noqa: TRY400 - its text may hold what is personal
         error = Postponed(f"a fault of ours: {type(found).__name__}", reason="internal")
-    meant = permit.outcome(error) if isinstance(error, Postponed) else error
     # Trouble of a group alone is none of the target.
     permit.close(None if error is agreement.trouble else error)
+    meant = permit.outcome(error) if error else None
     # The newest event decides how long there is hope.
     tries = min(attempts(kept, place.name) for kept in live)
     return _result(place.name, agreement, talk, meant, permit.rank, tries)
@@ -135,11 +140,28 @@ def _troubled(
 ) -> Result:
     if isinstance(error, Held):
         return Result(name, State.HELD, agreement, talk, error.reason, error.message)
+    if not isinstance(error, Postponed) or not _is_hope(error, talk, tries):
+        return Result(name, State.FAILED, agreement, talk, error.reason, error.message)
     if isinstance(error, Waiting):
         parked = Parked(name, rank.score, error.need)
         return Result(name, State.POSTPONED, agreement, talk, error.reason, error.message, parked=parked)
-    tries_max = INTERNAL_TRIES_MAX if error.reason == "internal" else TRIES_MAX
-    if isinstance(error, Postponed) and tries + 1 < tries_max:
-        retry_at = error.retry_at or datetime.now(UTC) + backoff(tries)
-        return Result(name, State.POSTPONED, agreement, talk, error.reason, error.message, retry_at)
-    return Result(name, State.FAILED, agreement, talk, error.reason, error.message)
+    retry_at = error.retry_at or datetime.now(UTC) + backoff(tries)
+    return Result(name, State.POSTPONED, agreement, talk, error.reason, error.message, retry_at)
+
+
+def _is_hope(error: Postponed, talk: Conversation, tries: int) -> bool:
+    """Tell whether it is tried again; whoever waits for its turn has not tried in vain."""
+    if isinstance(error, Waiting) and not _is_own_pause(error, talk):
+        return True
+    return tries + 1 < _tries_max(error, talk)
+
+
+def _is_own_pause(error: Waiting, talk: Conversation) -> bool:
+    return error.reason == "paused" and bool(talk.exchanges) and talk.exchanges[-1].status in {TOO_MANY, UNAVAILABLE}
+
+
+def _tries_max(error: Postponed, talk: Conversation) -> int:
+    if error.reason in FEW_TRIES:
+        return FEW_TRIES_MAX
+    worked = any(each.status in SUCCESS for each in talk.exchanges)
+    return BUSY_TRIES_MAX if isinstance(error, Waiting) and worked else TRIES_MAX

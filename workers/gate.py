@@ -16,9 +16,9 @@ from uuid import uuid4
 from redis import Redis
 
 from lifecycle import keys, metrics
-from lifecycle.errors import GatepostError, Postponed, Waiting
+from lifecycle.errors import GatepostError, Postponed, Refused, Waiting
 from lifecycle.target import Target
-from workers.gate_scripts import CLOSE, ENTER, GRANT, MORE, PAUSE
+from workers.gate_scripts import CLOSE, ENTER, GIVE_UP, GRANT, MORE, PAUSE
 from workers.http import Answer
 from workers.pauses import TOO_MANY, UNAVAILABLE, pause_of
 from workers.scim.token import credential_of
@@ -49,6 +49,8 @@ LEAVERS_FIRST = 10**13
 FAILED = frozenset({"credentials", "forbidden", "scopes", "broken", "unreachable", "no_answer"})
 SAYS_NOTHING = frozenset({"busy", "slow", "internal", "token", "rate", "paused", "circuit", "stopped"})
 FOR_A_PERSON = frozenset({"credentials", "forbidden", "scopes"})
+# These are never about one person: the first opens the circuit, and whoever met it waits with all the others.
+AT_ONCE = frozenset({"credentials", "scopes"})
 Verdict = Literal["ok", "failed", "nothing"]
 
 WHY = {
@@ -108,7 +110,7 @@ class Gate:
         self._keys = [keys.used(credential), self._pace, keys.waiting(name), keys.needs(name), keys.granted(name)]
         self._keys += [keys.circuit(name), keys.stopped(name), keys.FAILURES]
         self._family, self._numbers = uuid4().hex, itertools.count(1)
-        self._scripts = {text: redis.register_script(text) for text in (ENTER, MORE, CLOSE, PAUSE, GRANT)}
+        self._scripts = {text: redis.register_script(text) for text in (ENTER, MORE, CLOSE, GIVE_UP, PAUSE, GRANT)}
 
     def permit(self, person: str = "") -> "Permit":
         """Return a permit of which nothing is asked yet; nobody's is for what a worker asks outside of its jobs."""
@@ -119,6 +121,10 @@ class Gate:
         found = self.run(GRANT, self.name_permit(), GRANTS_AT_ONCE_MAX, GRANTS_OUTSTANDING_MAX, GRANT_SECONDS * 1000)
         waiting, *let = found
         return waiting, [Let(person.decode(), bool(leaver)) for person, leaver in zip(let[::2], let[1::2], strict=True)]
+
+    def give_up(self, person: str) -> None:
+        """Leave to others what was kept for somebody who was let in and needs nothing any more."""
+        self.run(GIVE_UP, person)
 
     def name_permit(self) -> str:
         """Return a name that no permit ever had."""
@@ -159,6 +165,9 @@ class Permit:
     """How many requests the attempt will most likely make: asked for with the first of them."""
     paused: bool = False
     """Whether the target asked for a pause in this attempt."""
+    shut: bool = False
+    """Whether the attempt ended before a target that fails for everybody."""
+    _asked: bool = False
     _id: str = ""
     _tokens: int = 0
     _to_close: bool = False
@@ -169,13 +178,14 @@ class Permit:
 
     def enter(self, need: int, rank: Rank) -> None:
         """Ask for all the requests of the attempt. Raises Waiting, with nothing taken, when it has to wait."""
-        self.rank = rank
+        self.rank, self._asked = rank, True
         asked_at = time.monotonic()
         arguments = (self.person, need, self.kind, rank.score if self.person else 0, self.gate.name_permit())
         may, reason, permit, tokens, now, waited, to_close = self.gate.run(ENTER, *arguments)
         if not may:
             raise _waiting(reason.decode(), tokens)
         self._id, self._tokens, self._to_close = permit.decode(), tokens, bool(to_close)
+        self._sent = []
         self._synchronise(asked_at, now)
         if waited >= 0:
             self.gate.has_waited(waited / 1000)
@@ -217,28 +227,45 @@ class Permit:
     def close(self, error: GatepostError | None = None, *, verdict: Verdict | None = None) -> None:
         """End the attempt: give back what was not used, and tell the circuit."""
         verdict = verdict or self._verdict(error)
+        if not self._asked and self.person:
+            self.gate.give_up(self.person)
         if not self._id or not (self._to_close or verdict == "failed"):
             return
         reason = error.reason if error else ""
-        now = self._now()
-        circuit = (FAILURES_MAX, CIRCUIT_SECONDS * 1000, CIRCUIT_SECONDS_MAX * 1000)
-        member = f"target:{self.gate.name}"
-        told = (verdict, reason, int(reason in FOR_A_PERSON), member, *circuit)
-        self.gate.run(CLOSE, self._id, self._tokens, self.kind, *told, *(min(at, now) for at in self._sent))
-        self._id, self._tokens, self._sent = "", 0, []
+        told = self._tell(verdict, reason)
+        self.shut = verdict == "failed" and (reason in AT_ONCE or told == "probed")
+        self._id = ""
 
-    def outcome(self, error: Postponed) -> Postponed:
-        """Return what an error means here: an attempt that met a pause waits for its end with all the others."""
-        return _waiting("paused", max(self._tokens, 1)) if self.paused and error.reason == "busy" else error
+    def _tell(self, verdict: Verdict, reason: str) -> str:
+        now = self._now()
+        failures_max = 1 if reason in AT_ONCE else FAILURES_MAX
+        circuit = (failures_max, CIRCUIT_SECONDS * 1000, CIRCUIT_SECONDS_MAX * 1000)
+        told = (verdict, reason, int(reason in FOR_A_PERSON), f"target:{self.gate.name}", *circuit)
+        sent = (min(at, now) for at in self._sent)
+        answer: bytes = self.gate.run(CLOSE, self._id, self._tokens, self.kind, *told, *sent)
+        return answer.decode()
+
+    def outcome(self, error: GatepostError) -> GatepostError:
+        """Return what the error of a closed attempt means: whoever met what all meet waits for its end with them."""
+        need = max(self._tokens, len(self._sent), 1)
+        if self.shut:
+            return Waiting(f"{error.message}; {WHY['circuit']}", reason="circuit", need=need)
+        if error.reason in AT_ONCE:
+            # Refused on its way, past the first request: the next attempt begins there, and shows whose trouble it is.
+            return Postponed(error.message, reason=error.reason)
+        return _waiting("paused", need) if self.paused and error.reason == "busy" else error
 
     @property
     def need(self) -> int:
         """How many requests the next attempt asks for: it begins again, and needs more than this one had."""
-        return len(self._sent) + 2
+        return len(self._sent) + max(2, len(self._sent) // 2)
 
     def _ask_for_one_more(self) -> None:
         asked_at = time.monotonic()
-        why, now = self.gate.run(MORE, self._id, len(self._sent) + 1, self.kind)
+        why, now, most = self.gate.run(MORE, self._id, len(self._sent) + 1, self.kind)
+        if why == b"rate" and self.person and len(self._sent) >= most:
+            # It had all that there is, so the next attempt would end here too.
+            raise Refused(f"needs more requests than the limit allows: {most} were not enough", reason="limit")
         if why:
             raise _waiting(why.decode(), self.need)
         self._tokens += 1

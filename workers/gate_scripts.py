@@ -41,10 +41,10 @@ local function room(leaver)
   return math.max(limit - math.floor(limit * kept) - aside, 1)
 end
 
--- An attempt asks for all that it needs at once; one that needs more than half of everything asks again on its way.
+-- An attempt asks for all that it needs at once: two that each had a part would keep the rest from each other for ever.
 local function tokens(need, leaver)
   if limit == 0 then return 0 end
-  return math.max(math.min(need, math.max(math.floor(limit / 2), math.min(limit, 4)), room(leaver)), 1)
+  return math.max(math.min(need, room(leaver)), 1)
 end
 
 local function paused(leaver)
@@ -175,28 +175,30 @@ return {1, '', permit, count, now, waited, (troubled or limit > 0) and 1 or 0}
 """
 )
 
-# ARGV 7: permit, the token's number, 1 for a leaver and 2 for nobody. Answers why not, or an empty text; and now.
+# ARGV 7: permit, the token's number, 1 for a leaver and 2 for nobody. Answers why not, or an empty text; now; and how
+# many requests of a window these may use.
 MORE = (
     _SHARED
     + """
 local permit, place, leaver, aside = ARGV[7], ARGV[8], ARGV[9] == '1', ARGV[9] == '2'
-if paused(leaver) then return {'paused', now} end
+local most = room(leaver or aside)
+if paused(leaver) then return {'paused', now, most} end
 if limit > 0 then
   forget_old()
-  if redis.call('ZCARD', used) + 1 > limit then
+  if redis.call('ZCARD', used) + 1 > most then
     if aside then keep_one_aside() end
-    return {'rate', now}
+    return {'rate', now, most}
   end
   redis.call('ZADD', used, now + hold, permit .. ':' .. place)
 end
-return {'', now}
+return {'', now, most}
 """
 )
 
 # ARGV 7: permit, its tokens, 1 for a leaver and 2 for nobody, "ok", "failed" or "nothing", the reason, 1 where a person
 # must mend it, the member of failures, failures that open, the first and the longest wait; then when each request was
 # made.
-# Answers "opened", "closed" or an empty text.
+# Answers "opened", "closed", "probed" for a probe that failed, or an empty text.
 CLOSE = (
     _SHARED
     + """
@@ -228,9 +230,23 @@ elseif verdict == 'failed' then
     if redis.call('HINCRBY', circuit, 'failures', 1) >= most then return open(first_wait) end
   elseif is_probe then
     open(math.min(number(circuit, 'wait') * 2, longest_wait))
+    return 'probed'
   end
 end
 return ''
+"""
+)
+
+# ARGV 7: person. Whoever was let in and needs nothing any more leaves what was kept for it to others.
+GIVE_UP = (
+    _SHARED
+    + """
+local text = redis.call('HGET', granted, ARGV[7])
+if not text then return 0 end
+local grant = cjson.decode(text)
+redis.call('HDEL', granted, ARGV[7])
+give_back(grant.permit, grant.count, 0, grant.rank < 0)
+return 1
 """
 )
 

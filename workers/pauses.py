@@ -16,7 +16,7 @@ def pause_of(answer: Answer, now: datetime) -> float | None:
     """Return for how many seconds an answer asks all to wait, 0 where it names no time; None where it does not."""
     moment = retry_at(answer.headers, now) if answer.status in {TOO_MANY, UNAVAILABLE} else None
     if moment is not None:
-        return max((moment - now).total_seconds(), 0.001)
+        return (moment - now).total_seconds()
     count, allowed, reset = (_number(answer.headers, name) for name in (COUNT, ALLOWED, RESET))
     used_up = count is not None and allowed is not None and count >= allowed > 0
     if reset is not None and (used_up or answer.status == TOO_MANY):

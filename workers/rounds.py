@@ -38,6 +38,7 @@ class Rounds:
         for place in self._places():
             with place.aside() as talk:
                 place.discovery.refresh(talk)
+                place.groups.nest(talk)
 
     def _run(self) -> None:
         # Processes that started together shall not ask together.

@@ -1,13 +1,13 @@
 """From the results of an attempt to all that it changes. Pure; ``lifecycle.people`` makes it true in one step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from lifecycle.config import Config
 from lifecycle.event import Event, Kind, State
-from lifecycle.queue import lanes_of
+from lifecycle.queue import LANE_OF_KIND, LEAVERS, PEOPLE, lanes_of
 from lifecycle.settlement import Delivery, Kept, Settled, Settlement, Step
 from lifecycle.signal import iso
 from workers.fold import Folded
@@ -54,7 +54,7 @@ def settle(
         person=person,
         settlements=settlements,
         signals=signals_for(config.subscribers, person, cause, results, now) if cause else (),
-        again=_again(settlements, results, now),
+        again=_again(settlements, now),
         requests=[
             (result.place, each.method, str(each.status or "none"))
             for result in results
@@ -121,9 +121,14 @@ def _delivery(kept: Kept, result: Result, *, is_cause: bool) -> Delivery:
     before = kept.deliveries.get(result.place, Delivery(State.KEPT))
     requests = before.requests + (len(result.talk.exchanges) if is_cause else 0)
     retry_at = iso(result.retry_at) if result.retry_at else None
-    # Whoever was turned away at the gate has tried nothing.
-    tried = 0 if result.parked and not result.talk.exchanges else 1
-    return Delivery(result.state, requests, before.attempts + tried, result.reason, retry_at)
+    return Delivery(result.state, requests, before.attempts + _tried(before, result), result.reason, retry_at)
+
+
+def _tried(before: Delivery, result: Result) -> int:
+    """Return 1 for an attempt. Whoever was turned away at the gate has tried nothing, and a probe is one for all."""
+    if result.parked and (not result.talk.exchanges or result.reason == "circuit"):
+        return int(bool(result.talk.exchanges) and before.attempts == 0)
+    return 1
 
 
 def _unparked(mailbox: Sequence[Kept], results: Sequence[Result]) -> list[str]:
@@ -174,18 +179,39 @@ def _outcome_step(result: Result, now: datetime) -> Step:
     return Step(now, "settle", {name: value for name, value in detail.items() if value})
 
 
-def _again(settlements: Sequence[Settlement], results: Sequence[Result], now: datetime) -> list[tuple[str, datetime]]:
+def _again(settlements: Sequence[Settlement], now: datetime) -> list[tuple[str, datetime]]:
     """Return the later looks at this person: when a target may be asked again, and when an event falls due."""
-    looks = [
+    looks: list[tuple[str, datetime | None]] = [
         (lanes_of([each.kept.event.kind]), each.kept.event.effective_at)
         for each in settlements
         if each.state is State.SCHEDULED and (each.kept.state is not State.SCHEDULED or _soon(each.kept.event, now))
     ]
-    moments = [result.retry_at for result in results if result.state is State.POSTPONED and result.retry_at]
-    if moments:
-        kinds = {each.kept.event.kind for each in settlements if each.state is State.POSTPONED}
-        looks.append((lanes_of(kinds), min(moments)))
+    before = _looks((each.kept.event, each.kept.deliveries) for each in settlements)
+    after = _looks((each.kept.event, each.deliveries) for each in settlements if each.state is State.POSTPONED)
+    for lane, moment in after.items():
+        if before.get(lane) != moment:
+            looks.append((lane, moment))
+        elif moment - now < CLOCKS_APART_MAX:
+            # By a clock that is behind, this was that look; by this one, it comes as much later.
+            looks.append((lane, moment + max(moment - now, timedelta())))
     return [(lane, moment) for lane, moment in looks if moment]
+
+
+def _looks(standings: Iterable[tuple[Event, Mapping[str, Delivery]]]) -> dict[str, datetime]:
+    """Return when a person is looked at next, by lane: at the first moment that a target named for an event there.
+
+    A look is at all that is due, so nobody is looked at among others where leavers come as early.
+    """
+    found: dict[str, datetime] = {}
+    for event, deliveries in standings:
+        lane = LANE_OF_KIND[event.kind]
+        for delivery in deliveries.values():
+            if delivery.outcome is State.POSTPONED and delivery.retry_at:
+                moment = datetime.fromisoformat(delivery.retry_at)
+                found[lane] = min(moment, found.get(lane, moment))
+    if LEAVERS in found and found.get(PEOPLE, found[LEAVERS]) >= found[LEAVERS]:
+        found.pop(PEOPLE, None)
+    return found
 
 
 def _soon(event: Event, now: datetime) -> bool:

@@ -138,9 +138,27 @@ def test_account_of_somebody_else_is_held_and_left_alone(stage: Stage, bo: Someb
     assert stage.gatepost("failed").stdout.count(told.id) == 1
 
 
-def test_refused_credentials_wait_for_a_person_and_then_succeed(stage: Stage, bo: Somebody) -> None:
-    """After 401 the event has failed, is listed and told; once the token works, ``gatepost retry`` brings it home."""
+def test_refused_credentials_keep_the_event_until_they_are_mended(stage: Stage, bo: Somebody) -> None:
+    """After 401 the target is listed, and not the event, which waits; once the token works it is brought home."""
     stage.proxy.on("GET", bo.key, answers(401), times=100)
+    told = bo.joins()
+
+    stage.tell(told).raise_for_status()
+    eventually(lambda: stage.ask(f"/v1/events/{told.ref}")["reason"] == "circuit")
+    listed = {item["id"]: item["reason"] for item in stage.ask("/v1/failures?limit=500")["items"]}
+    stage.proxy.heal()
+    applied = stage.settled(told)["state"]
+
+    assert listed["target:crm"] == "credentials"
+    assert f"event:{told.ref}" not in listed
+    assert (applied, stage.account(bo)["active"]) == ("applied", True)
+    assert "target:crm" not in [item["id"] for item in stage.ask("/v1/failures?limit=500")["items"]]
+    assert _types(stage, bo, 1) == ["person.provisioned"]
+
+
+def test_forbidden_event_waits_for_a_person_and_then_succeeds(stage: Stage, bo: Somebody) -> None:
+    """After 403 the event has failed, is listed and told; once it is allowed, ``gatepost retry`` brings it home."""
+    stage.proxy.on("GET", bo.key, answers(403), times=100)
     told = bo.joins()
 
     failed = stage.state(told)
@@ -149,7 +167,7 @@ def test_refused_credentials_wait_for_a_person_and_then_succeed(stage: Stage, bo
     done = stage.gatepost("retry", told.id)
     applied = stage.settled(told)["state"]
 
-    assert (failed, listed[0]["reason"]) == ("failed", "credentials")
+    assert (failed, listed[0]["reason"]) == ("failed", "forbidden")
     assert (done.returncode, done.stdout) == (0, f"{told.id}: offered again\n")
     assert (applied, stage.account(bo)["active"]) == ("applied", True)
     assert stage.failures(told) == []

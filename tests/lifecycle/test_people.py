@@ -9,6 +9,7 @@ from redis import Redis
 
 from lifecycle.event import Kind, State
 from lifecycle.people import MAILBOX_READ_MAX, LeaseLost, People
+from lifecycle.person import Fact, Person, Status
 from lifecycle.queue import LEAVERS, PEOPLE, lanes
 from lifecycle.settlement import Delivery, Settled, Settlement, Step
 from tests.seed import NOW, event, person, put, settle, signal
@@ -161,6 +162,66 @@ def test_failure_that_is_mended_waits_no_more(people: People, redis: Redis) -> N
 
     assert redis.zcard("gatepost:failures") == 0
     assert redis.zcard("gatepost:events:failed") == 0
+
+
+def somebody(key: str, status: Status | None, minute: int) -> Person:
+    """Return a person who was said to have a certain address at a time."""
+    at = NOW + timedelta(minutes=minute)
+    fact = Fact(value="Bo@acme.example", at=at, event=f"hris:{key}-{minute}")
+    known = Fact(value=status.value, at=at, event=fact.event) if status else None
+    return Person(key=key, status=known, facts={"email": fact})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "holder"),
+    [
+        ((Status.ACTIVE, 0), (Status.ACTIVE, 1), "E2"),
+        ((Status.ACTIVE, 1), (Status.ACTIVE, 0), "E1"),
+        ((Status.ACTIVE, 0), (Status.LEFT, 1), "E1"),
+        ((Status.LEFT, 1), (Status.ACTIVE, 0), "E2"),
+        ((Status.LEFT, 0), (Status.LEFT, 1), "E2"),
+        ((None, 0), (None, 1), "E2"),
+        ((Status.LEFT, 1), (None, 0), "E2"),
+    ],
+)
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 1, 0), (1, 0, 1)], ids=str)
+def test_address_means_whoever_has_it_now(
+    people: People,
+    redis: Redis,
+    first: tuple[Status | None, int],
+    second: tuple[Status | None, int],
+    holder: str,
+    order: tuple[int, ...],
+) -> None:
+    """Whoever works here before whoever left, then by the newer word, in whatever order they are settled."""
+    both = [somebody("E1", *first), somebody("E2", *second)]
+
+    for place in order:
+        known = both[place]
+        people.settle(str(people.take(known.key)), Settled(known, []))
+
+    assert redis.get("gatepost:alias:bo@acme.example") == holder.encode()
+
+
+def test_address_that_its_holder_gave_up_is_free(people: People, redis: Redis) -> None:
+    """Also for whoever left: nobody else is meant by it."""
+    people.settle(str(people.take("E1")), Settled(somebody("E1", Status.ACTIVE, 5), []))
+    gone = somebody("E2", Status.LEFT, 0)
+    other = somebody("E1", Status.ACTIVE, 6).model_copy(update={"facts": {}})
+
+    people.settle(str(people.take("E1")), Settled(other, []))
+    people.settle(str(people.take("E2")), Settled(gone, []))
+
+    assert redis.get("gatepost:alias:bo@acme.example") == b"E2"
+
+
+def test_line_is_left_and_who_had_let_in_is_told(people: People, redis: Redis) -> None:
+    """What was kept there for the person can be given to others."""
+    redis.zadd("gatepost:waiting:crm", {"E1": 1})
+    redis.hset("gatepost:granted:desk", "E1", "{}")
+
+    assert people.leave_lines("E1", ["crm", "desk"]) == ["desk"]
+    assert redis.zcard("gatepost:waiting:crm") == 0
 
 
 def test_unread_event_keeps_the_lease(people: People, redis: Redis) -> None:

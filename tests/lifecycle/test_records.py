@@ -13,6 +13,7 @@ from lifecycle.pages import PAGE_MAX
 from lifecycle.people import People
 from lifecycle.queue import lanes
 from lifecycle.records import Records
+from lifecycle.settlement import Delivery
 from tests.seed import event, put, settle
 
 
@@ -61,14 +62,15 @@ def test_failures_are_of_three_kinds_newest_first(records: Records, redis: Redis
 
 
 def test_retry_offers_the_event_once(records: Records, redis: Redis) -> None:
-    """A retried event is open, in its mailbox once, its old deliveries forgotten, and no failure."""
+    """A retried event is open, in its mailbox once, with all tries before it but no first one, and no failure."""
     put(redis, event())
     settle(redis, "E1042", State.FAILED)
 
     records.retry("event:hris:evt-1", actor="bo")
 
     kept = People(redis, lanes(redis)).mailbox("E1042")
-    assert [(each.event.id, each.state, each.deliveries) for each in kept] == [("evt-1", State.KEPT, {})]
+    again = Delivery(State.POSTPONED, requests=2, attempts=1, reason="retry")
+    assert [(each.event.id, each.state, each.deliveries) for each in kept] == [("evt-1", State.KEPT, {"crm": again})]
     assert records.failures().items == []
     assert json.loads(redis.lrange("gatepost:trace:hris:evt-1", -1, -1)[0])["detail"] == {"by": "bo"}
     with pytest.raises(Unknown):

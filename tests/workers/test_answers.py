@@ -293,21 +293,36 @@ def test_deeply_nested_answer_is_no_object() -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("0", 0),
         ("7", 7),
         (" 7 ", 7),
         ("3600", 3_600),
         ("999999999999999999999", RETRY_AFTER_SECONDS_MAX),
         (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90),
-        (format_datetime(NOW - timedelta(days=9), usegmt=True), 0),
         (format_datetime(NOW + timedelta(days=9), usegmt=True), RETRY_AFTER_SECONDS_MAX),
         ("Mon, 02 Mar 2026 10:00:30 +0100", 30),
         ("Mon, 02 Mar 2026 09:00:30 -0000", 30),
     ],
 )
 def test_retry_after_is_read_within_bounds(text: str, seconds: int) -> None:
-    """Seconds or a date (RFC 9110 section 10.2.3); never the past, never beyond an hour."""
+    """Seconds or a date (RFC 9110 section 10.2.3); never beyond an hour."""
     assert NOW + timedelta(seconds=seconds) == retry_at({"retry-after": text}, NOW)
+
+
+@pytest.mark.parametrize("minutes", [-5, 0, 5])
+def test_date_is_one_of_the_clock_that_named_it(minutes: int) -> None:
+    """Their clock and ours are minutes apart: how long they meant is told by the Date of the answer."""
+    theirs = NOW + timedelta(minutes=minutes)
+    headers = {"date": format_datetime(theirs, usegmt=True)}
+
+    found = retry_at(headers | {"retry-after": format_datetime(theirs + timedelta(seconds=30), usegmt=True)}, NOW)
+
+    assert found == NOW + timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("text", ["0", "000", format_datetime(NOW - timedelta(days=9), usegmt=True)])
+def test_moment_that_is_not_ahead_is_no_moment(text: str) -> None:
+    """Whoever took it at its word would ask again at once, for ever."""
+    assert retry_at({"retry-after": text}, NOW) is None
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-5", "1.5", "٣", "Mon, 99 Foo 2026", "1e9", "7,9"])

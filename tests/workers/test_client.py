@@ -672,7 +672,7 @@ def test_token_is_renewed_before_its_end(life: object, fetches: int) -> None:
 @pytest.mark.parametrize(
     ("answer", "kind", "reason"),
     [
-        (httpx.Response(400, json={"error": "invalid_client"}), Refused, "refused"),
+        (httpx.Response(400, json={"error": "invalid_client"}), Refused, "credentials"),
         (httpx.Response(401, json={"error": "invalid_client"}), Refused, "credentials"),
         (httpx.Response(503, headers={"retry-after": "5"}), Postponed, "busy"),
         (httpx.Response(500), Postponed, "broken"),

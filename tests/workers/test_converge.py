@@ -16,13 +16,19 @@ from structlog.testing import capture_logs
 
 from lifecycle import keys, target
 from lifecycle.event import Event, Kind, Profile
+from lifecycle.metrics import FleetCollector
 from lifecycle.person import Status
+from lifecycle.queue import LANES, lanes
+from lifecycle.settlement import dump_deliveries
 from tests.workers.conftest import MakeStage
 from tests.workers.fake_scim import FakeScim, Quirk, answers, cuts_after, cuts_before
 from tests.workers.stories import AT, BO, Stage, event
-from workers.agree import INTERNAL_TRIES_MAX, RETRY_CAP_SECONDS, TRIES_MAX, backoff
+from tests.workers.test_token import configured
+from workers.agree import BUSY_TRIES_MAX, FEW_TRIES_MAX, RETRY_CAP_SECONDS, TRIES_MAX, backoff
 from workers.converge import converge
 from workers.gate import FAILURES_MAX
+from workers.http import Http
+from workers.jobs import place_of
 from workers.outcome import World
 from workers.task import Agreement, Task
 
@@ -441,6 +447,39 @@ def test_event_does_not_wait_for_a_target_that_is_gone(make_stage: MakeStage, fa
     assert stage.found("joined")["reason"] == "target_unknown"
 
 
+def test_group_that_wants_other_credentials_stops_nobody(make_stage: MakeStage) -> None:
+    """401 for a group alone, the account itself being fine: the circuit stays closed, and after some tries it fails."""
+    fake = FakeScim()
+    fake.add("Groups", displayName="Agents")
+    stage = make_stage(crm=fake, policy=AGENTS)
+    fake.next(answers(401), on="PATCH /Groups", times=FEW_TRIES_MAX)
+    states = []
+
+    for _ in range(FEW_TRIES_MAX):
+        stage.tell(JOINED)
+        states.append((stage.state("joined"), stage.found("joined")["reason"]))
+
+    assert states == [("postponed", "credentials")] * (FEW_TRIES_MAX - 1) + [("failed", "credentials")]
+    assert not stage.redis.exists(keys.circuit("crm"))
+
+
+def test_credentials_that_end_on_the_way_are_waited_for(make_stage: MakeStage) -> None:
+    """The account was made and then the token ended: the next attempt opens the circuit, and the event waits."""
+    fake = FakeScim()
+    fake.add("Groups", displayName="Agents")
+    stage = make_stage(crm=fake, policy=AGENTS)
+    fake.next(answers(401), on="PATCH /Groups")
+    stage.tell(JOINED)
+    fake.next(answers(401))
+    stage.work()
+    reason = stage.found("joined")["reason"]
+
+    while probe(stage):
+        pass
+
+    assert (reason, stage.state("joined")) == ("circuit", "applied")
+
+
 def test_leaver_is_told_though_a_group_had_trouble_before(make_stage: MakeStage) -> None:
     """Earlier trouble must not hide that a write whose answer was lost has locked somebody out."""
     fake = FakeScim()
@@ -458,31 +497,173 @@ def test_leaver_is_told_though_a_group_had_trouble_before(make_stage: MakeStage)
 # ---- the circuit
 
 
-def test_target_that_refuses_our_credentials_is_asked_no_more(stage: Stage, fake: FakeScim) -> None:
-    """Those who met the refusals failed; all later ones wait for the one that tries, and end as if nothing had been."""
-    joiners = [
-        event(Kind.JOINER, f"j{number}", person=f"E{number}", external_id=f"E{number}", email=f"e{number}@acme.example")
-        for number in range(9)
+PERSONS = 9
+
+
+def everybody(kind: Kind = Kind.JOINER) -> list[Event]:
+    """Return an event of each of a few persons."""
+    minute = 100 if kind is Kind.LEAVER else 0
+    persons = [f"E{number}" for number in range(PERSONS)]
+    return [
+        event(kind, f"{kind}-{key}", minute=minute, person=key, external_id=key, email=f"{key}@acme.example")
+        for key in persons
     ]
-    stage.hear(*joiners)
-    for number in range(FAILURES_MAX):
-        fake.next(answers(401))
-        stage.work(f"E{number}")
-    for number in range(FAILURES_MAX, 9):
-        stage.work(f"E{number}")
-    shut = ([stage.found(each.id)["reason"] for each in joiners], len(fake.log))
-    failure = stage.redis.zscore(keys.FAILURES, "target:crm")
 
-    stage.redis.hset(keys.circuit("crm"), "until", 1)  # the wait is over
-    tries = stage.let_in()
-    for number in range(FAILURES_MAX, 9):
-        stage.work(f"E{number}")
 
-    assert shut == (["credentials"] * FAILURES_MAX + ["circuit"] * 4, FAILURES_MAX)
-    assert failure is not None
-    assert tries == ["people"]
-    assert {stage.state(f"j{number}") for number in range(FAILURES_MAX, 9)} == {"applied"}
-    assert stage.redis.zscore(keys.FAILURES, "target:crm") is None
+def probe(stage: Stage) -> list[str]:
+    """Let the wait of the circuit be over, and work on whoever is let in; return where they stand then."""
+    stage.redis.hset(keys.circuit("crm"), "until", 1)
+    for lane in LANES:
+        stage.redis.delete(f"rq:queue:{lane}")
+    stage.let_in()
+    found = [job.args for lane in LANES for job in lanes(stage.redis)[lane].get_jobs()]
+    for person, lane in found:
+        converge(stage.world, person, lane)
+    return [person for person, _ in found]
+
+
+def test_target_that_refuses_our_credentials_is_asked_no_more(stage: Stage, fake: FakeScim) -> None:
+    """No leaver is lost to a wrong secret: all wait, one tries now and then, and all end as if nothing had been."""
+    for each in everybody():
+        stage.tell(each)
+    left = everybody(Kind.LEAVER)
+    stage.hear(*left)
+    asked = len(fake.log)
+    fake.next(answers(401, {"detail": "wrong token"}), times=4)
+
+    for each in left:
+        stage.work(each.person, "leavers")
+    first = (len(fake.log) - asked, {(stage.state(each.id), stage.found(each.id)["reason"]) for each in left})
+    tried = [probe(stage) for _ in range(3)]
+    failures = [failure["id"] for failure in stage.records.failures().items]
+    oldest = [
+        sample.value
+        for metric in FleetCollector(stage.redis).collect()
+        for sample in metric.samples
+        if sample.name == "gatepost_oldest_event_seconds" and sample.labels["lane"] == "leavers"
+    ]
+    waits, detail = stage.delivery(left[0].id), stage.found(left[0].id)["detail"]
+    while probe(stage):
+        pass
+
+    assert first == (1, {("postponed", "circuit")})
+    assert tried == [["E0"]] * 3
+    assert failures == ["target:crm"]
+    assert oldest[0] > 0
+    assert (waits["attempts"], detail) == (1, "401 wrong token; the target fails; one request tries it now and then")
+    assert {stage.state(each.id) for each in left} == {"applied"}
+    assert not any(user["active"] for user in fake.users())
+    assert stage.records.failures().items == []
+    assert "delivery.failed" not in {signal["type"] for signal in stage.signals()}
+
+
+def test_target_that_forbids_five_is_asked_no_more(stage: Stage, fake: FakeScim) -> None:
+    """403 may be about one person, who fails; five in a row are not, and then whoever tries waits on when it fails."""
+    told = everybody()
+    stage.hear(*told)
+    fake.next(answers(403), times=FAILURES_MAX + 2)
+
+    for each in told:
+        stage.work(each.person)
+    before = [stage.found(each.id)["reason"] for each in told]
+    for _ in range(2):
+        probe(stage)
+    after = [stage.state(each.id) for each in told]
+    while probe(stage):
+        pass
+
+    assert before == ["forbidden"] * FAILURES_MAX + ["circuit"] * 4
+    assert after == ["failed"] * FAILURES_MAX + ["postponed"] * 4
+    assert [stage.state(each.id) for each in told] == ["failed"] * FAILURES_MAX + ["applied"] * 4
+
+
+class Login:
+    """A token endpoint that answers as it is told, in front of a server that takes any of its tokens."""
+
+    def __init__(self, fake: FakeScim, *said: httpx.Response) -> None:
+        """Keep the answers; the last one is given for ever."""
+        self.asked = 0
+        self._fake, self._said = fake, said
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer."""
+        if request.url.host != "login.test":
+            return self._fake(request)
+        self.asked += 1
+        return self._said[min(self.asked, len(self._said)) - 1]
+
+
+def with_login(stage: Stage, login: Login) -> Stage:
+    """Have the bearer of the target fetched."""
+    crm = place_of(stage.redis, "crm", configured(), Http(transport=httpx.MockTransport(login)))
+    stage.world = World(stage.config, stage.people, {"crm": crm})
+    return stage
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        httpx.Response(401, json={"error": "invalid_client"}),
+        httpx.Response(400, json={"error": "invalid_client"}),
+        httpx.Response(400, json={"error": "invalid_scope"}),
+        httpx.Response(404),
+    ],
+    ids=["401", "400", "scope", "404"],
+)
+def test_secret_that_is_wrong_is_tried_once_for_all(stage: Stage, fake: FakeScim, refusal: httpx.Response) -> None:
+    """RFC 6749 section 5.2: the token endpoint stands behind the gate too; whom it refuses it refuses for everybody."""
+    granted = httpx.Response(200, json={"access_token": fake.token, "expires_in": 3_600})
+    login = Login(fake, refusal, granted)
+    with_login(stage, login)
+    told = everybody()
+    stage.hear(*told)
+
+    for each in told:
+        stage.work(each.person)
+    shut = (login.asked, len(fake.log), {stage.found(each.id)["reason"] for each in told})
+    failures = [failure["id"] for failure in stage.records.failures().items]
+    while probe(stage):
+        pass
+
+    assert shut == (1, 0, {"circuit"})
+    assert failures == ["target:crm"]
+    assert {stage.state(each.id) for each in told} == {"applied"}
+    assert login.asked == 2
+
+
+def test_token_endpoint_that_is_busy_is_left_alone(stage: Stage, fake: FakeScim) -> None:
+    """Its 429 is a pause for the fleet as any other."""
+    login = Login(fake, httpx.Response(429, headers={"retry-after": "60"}))
+    with_login(stage, login)
+    told = everybody()
+    stage.hear(*told)
+
+    for each in told:
+        stage.work(each.person, early=True)
+
+    assert login.asked == 1
+    assert {stage.found(each.id)["reason"] for each in told} == {"paused"}
+
+
+def test_fetch_of_a_token_does_not_outlive_the_lease(stage: Stage, fake: FakeScim) -> None:
+    """The token endpoint may take nearly as long as a lease lasts: it is renewed before the fetch and after it."""
+    left = []
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        if request.url.host != "login.test":
+            left.append(int(stage.redis.pttl(keys.lease("E1042"))))
+            return fake(request)
+        left.append(int(stage.redis.pttl(keys.lease("E1042"))))
+        stage.redis.pexpire(keys.lease("E1042"), 2_000)
+        return httpx.Response(200, json={"access_token": fake.token})
+
+    crm = place_of(stage.redis, "crm", configured(), Http(transport=httpx.MockTransport(slow)))
+    stage.world = World(stage.config, stage.people, {"crm": crm})
+
+    stage.tell(JOINED)
+
+    assert stage.state("joined") == "applied"
+    assert min(left) > keys.LEASE_MILLISECONDS - 2_000
 
 
 # ---- one human under a name
@@ -504,6 +685,23 @@ def test_leaver_known_by_address_alone_is_the_person_who_has_it(stage: Stage, fa
 
     assert fake.user("bo.ray@acme.example")["active"] is False
     assert (stage.state("gone"), stage.found("gone")["person"]) == ("applied", "E1042")
+
+
+@pytest.mark.parametrize("late", [Kind.MOVER, Kind.LEAVER])
+def test_address_that_was_given_to_another_stays_with_the_other(stage: Stage, fake: FakeScim, late: Kind) -> None:
+    """A late word on whoever had it takes it back from nobody: a leaver by address is the one who has it now."""
+    shared: dict[str, Any] = {"email": "bo.ray@acme.example"}
+    stage.tell(event(Kind.JOINER, "old", person="E1", external_id="E1", user_name="bo.old", **shared))
+    stage.tell(event(Kind.LEAVER, "old-left", minute=1, person="E1", external_id="E1"))
+    stage.tell(event(Kind.JOINER, "new", minute=2, person="E2", external_id="E2", user_name="bo.new", **shared))
+    stage.tell(event(late, "late", minute=3, person="E1", external_id="E1", title="Emerita", **shared))
+
+    stage.tell(by_address(Kind.LEAVER, "gone", 5))
+    for key in ("E1", "E2"):
+        stage.work(key)
+
+    assert (stage.state("gone"), stage.found("gone")["person"]) == ("applied", "E2")
+    assert not fake.user("bo.new")["active"]
 
 
 def test_joiner_known_by_address_alone_inherits_nothing(stage: Stage, fake: FakeScim) -> None:
@@ -605,15 +803,48 @@ def test_target_that_is_down_keeps_nobody_from_the_others(make_stage: MakeStage)
     assert stage.delivery("joined", "desk")["attempts"] == 3
 
 
-def test_target_that_refuses_does_not_undo_the_others(make_stage: MakeStage) -> None:
-    """One target has its credentials wrong: the event fails there and is applied elsewhere, and both are told."""
+def test_credentials_of_one_target_keep_nobody_from_the_others(make_stage: MakeStage) -> None:
+    """One target has its credentials wrong: the event waits there, is applied elsewhere, and that is told."""
     crm, desk = FakeScim(), FakeScim(token="another token")
     stage = make_stage(crm=crm, desk=desk)
 
     stage.tell(JOINED)
 
+    assert (stage.state("joined"), stage.delivery("joined", "desk")["reason"]) == ("postponed", "circuit")
+    assert stage.delivery("joined", "crm")["outcome"] == "applied"
+    assert [(signal["type"], signal["data"]["target"]) for signal in stage.signals()] == [("person.provisioned", "crm")]
+
+
+def test_each_of_two_targets_that_are_away_is_looked_at(make_stage: MakeStage) -> None:
+    """They are to be asked at different moments: the look at the first leaves one for the second."""
+    crm, desk = FakeScim(), FakeScim()
+    stage = make_stage(crm=crm, desk=desk)
+    crm.next(answers(500, retry_after="60"))
+    desk.next(answers(500, retry_after="600"))
+    stage.tell(JOINED)
+    looks = stage.later()
+    deliveries = stage.people.mailbox("E1042")[0].deliveries
+    due = {"crm": replace(deliveries["crm"], retry_at=str(AT)), "desk": deliveries["desk"]}
+    stage.redis.hset(keys.event(JOINED.ref), "deliveries", dump_deliveries(due))
+
+    stage.work(early=True)
+
+    (first, second) = stage.later()
+    assert looks == [first]
+    assert timedelta(seconds=530) < second - first < timedelta(seconds=550)
+    assert (len(crm.users()), len(desk.users())) == (1, 0)
+
+
+def test_target_that_refuses_does_not_undo_the_others(make_stage: MakeStage) -> None:
+    """One target forbids it: the event fails there and is applied elsewhere, and both are told."""
+    crm, desk = FakeScim(), FakeScim()
+    stage = make_stage(crm=crm, desk=desk)
+    desk.next(answers(403))
+
+    stage.tell(JOINED)
+
     assert stage.state("joined") == "failed"
-    assert stage.delivery("joined", "desk")["reason"] == "credentials"
+    assert stage.delivery("joined", "desk")["reason"] == "forbidden"
     assert stage.delivery("joined", "crm")["outcome"] == "applied"
     assert {("person.provisioned", "crm"), ("delivery.failed", "desk")} == {
         (signal["type"], signal["data"]["target"]) for signal in stage.signals()
@@ -700,7 +931,7 @@ def test_fault_of_ours_is_postponed_and_after_five_tries_failed(stage: Stage) ->
     states = []
 
     with capture_logs():
-        for _ in range(INTERNAL_TRIES_MAX):
+        for _ in range(FEW_TRIES_MAX):
             stage.work()
             states.append((stage.state("joined"), stage.found("joined")["reason"]))
     stage.world = sound
@@ -792,6 +1023,20 @@ def test_group_that_is_missing_fails_the_event_and_keeps_the_account(make_stage:
     assert stage.state("joined") == "applied"
     assert [said.method for said in fake.writes()[requests:]] == ["PATCH"]
     assert [own_id] == fake.members("Agents")
+
+
+def test_retry_looks_before_it_creates(stage: Stage, fake: FakeScim) -> None:
+    """The event may have made an account before it failed, and some servers show one only by its name."""
+    fake.next(answers(403), on="POST")
+    stage.tell(JOINED)
+    asked = len(fake.log)
+
+    stage.records.retry("event:hris:joined", actor="anna")
+    before = stage.delivery("joined")
+    stage.work()
+
+    assert (before["attempts"], stage.delivery("joined")["attempts"]) == (1, 2)
+    assert [said.method for said in fake.log[asked:]] == ["GET", "GET", "POST"]
 
 
 def test_retry_of_an_old_failure_does_not_undo_what_came_after(stage: Stage, fake: FakeScim) -> None:
@@ -893,6 +1138,33 @@ def test_waits_grow_at_random_up_to_five_minutes(tries: int) -> None:
     assert max(waits) > longest * 0.8
     assert min(waits) < longest * 0.2
     assert longest <= 300
+
+
+def test_request_that_is_always_too_many_ends(stage: Stage, fake: FakeScim) -> None:
+    """A target that answers all but one person's change makes that event a failure; else all would pause for ever."""
+    stage.tell(JOINED)
+    fake.next(answers(429, retry_after="30"), on="PATCH /Users", times=2 * BUSY_TRIES_MAX)
+    stage.hear(MOVED)
+
+    for _ in range(BUSY_TRIES_MAX):
+        stage.work()
+
+    assert (stage.state("moved"), stage.found("moved")["reason"]) == ("failed", "paused")
+    assert stage.let_in() == []
+    assert stage.redis.zcard(keys.waiting("crm")) == 0
+
+
+def test_target_that_is_too_busy_for_all_is_waited_for(stage: Stage, fake: FakeScim) -> None:
+    """429 for the first request of each attempt is nobody's own."""
+    fake.next(answers(429, retry_after="30"), times=BUSY_TRIES_MAX + 1)
+    stage.hear(JOINED)
+
+    for _ in range(BUSY_TRIES_MAX + 1):
+        stage.work()
+    waits = stage.state("joined")
+    stage.work()
+
+    assert (waits, stage.state("joined")) == ("postponed", "applied")
 
 
 def test_tries_end(stage: Stage, fake: FakeScim, redis: Redis) -> None:

@@ -38,6 +38,7 @@ from workers.http import Answer
 from workers.pauses import pause_of
 
 CREDENTIALS = Refused("401 no", reason="credentials")
+FORBIDDEN = Refused("403 no", reason="forbidden")
 BROKEN = Postponed("500 oops", reason="broken")
 START = 1_800_000_000_000
 WINDOW = 60.0
@@ -205,7 +206,7 @@ def _one_step(gate: Gate, clock: Clock, what: str, number: int) -> list[int]:
         for _ in range({"more": number + 2, "unused": number - 1}.get(what, number)):
             send(permit)
             sent.append(clock.now)
-    except Waiting:
+    except (Waiting, Refused):
         pass
     if what != "die":
         permit.close()
@@ -245,15 +246,43 @@ def test_what_is_not_used_is_given_back(make_gate: MakeGate) -> None:
 
 
 def test_attempt_that_needs_more_gets_it_on_its_way(make_gate: MakeGate) -> None:
-    """What an attempt has begun it may end, past the pace and past what is kept for leavers; never past the limit."""
-    gate = make_gate(10, share=0.5)
-    attempt(gate, rank=leaver()).close()
+    """What an attempt has begun it may end, past the pace; never past the limit, nor into what is kept for leavers."""
+    gate = make_gate(20, share=0.5)
+    send(attempt(gate, "L1", rank=leaver()))
     permit = attempt(gate, need=2)
 
-    send(permit, 10)
+    send(permit, 9)
 
     assert refusal(permit.use) == "rate"
-    assert permit.need == 12
+    assert permit.need == 13
+    attempt(gate, "L2", need=10, rank=leaver())
+
+
+@pytest.mark.parametrize(("rank", "most"), [(joiner, 9), (leaver, 10)])
+def test_attempt_that_needs_more_than_there_is_ends(make_gate: MakeGate, rank: Callable[[], Rank], most: int) -> None:
+    """It had the whole window for itself: begun again it would end there again, for ever."""
+    permit = attempt(make_gate(10, share=0.1), need=2, rank=rank())
+    attempt(make_gate(10, share=0.1), "L1", need=1, rank=leaver()).close(verdict="nothing")
+
+    send(permit, most)
+    with pytest.raises(Refused) as refused:
+        permit.use()
+
+    assert refused.value.reason == "limit"
+
+
+def test_attempt_that_fell_short_has_all_that_it_asks_for(make_gate: MakeGate, redis: Redis) -> None:
+    """Two that each had a part of the limit and waited for the rest of it would keep it from each other for ever."""
+    gate = make_gate(60)
+    park(redis, "E1", joiner(), need=50)
+
+    gate.let_in()
+    other = refusal(lambda: attempt(gate, "L1", need=20, rank=leaver()))
+    permit = attempt(gate, "E1")
+    send(permit, 50)
+
+    assert other == "rate"
+    assert permit.need == 75
 
 
 def test_permit_of_a_dead_worker_runs_out(make_gate: MakeGate, clock: Clock) -> None:
@@ -421,6 +450,19 @@ def test_place_of_who_was_settled_meanwhile_is_given_up(make_gate: MakeGate, red
     assert redis.zcard(next(iter(redis.keys("gatepost:used:*")), "none")) == 0
 
 
+def test_what_was_kept_for_who_needs_nothing_is_there_for_others(make_gate: MakeGate, redis: Redis) -> None:
+    """An attempt that ends without a request gives back at once what it was let in with."""
+    gate = make_gate(20, share=0)
+    park(redis, "E1", joiner(), need=20)
+    gate.let_in()
+    full = refusal(lambda: attempt(gate, "L1", need=20, rank=leaver()))
+
+    gate.permit("E1").close()
+
+    assert (full, redis.hlen(keys.granted("crm"))) == ("rate", 0)
+    attempt(gate, "L1", need=20, rank=leaver())
+
+
 def test_time_that_somebody_waited_is_counted(make_gate: MakeGate, redis: Redis) -> None:
     """From parked to let in, by target."""
     gate = make_gate(60)
@@ -443,6 +485,10 @@ def test_time_that_somebody_waited_is_counted(make_gate: MakeGate, redis: Redis)
         (429, {"retry_after": "999999"}, 3_600.0),
         (429, {}, 0.0),
         (429, {"retry_after": "soon"}, 0.0),
+        (429, {"retry_after": "0"}, 0.0),
+        (429, {"retry_after": "0", "inin_ratelimit_reset": "12"}, 12.0),
+        (429, {"retry_after": "Mon, 02 Mar 2020 09:00:00 GMT"}, 0.0),
+        (503, {"retry_after": "0"}, None),
         (503, {}, None),
         (500, {"retry_after": "7"}, None),
         (200, {}, None),
@@ -542,7 +588,7 @@ def test_event_that_met_the_pause_waits_with_the_others(make_gate: MakeGate) -> 
 # ---- the circuit
 
 
-def fail(gate: Gate, times: int = FAILURES_MAX, error: Postponed | Refused = CREDENTIALS) -> None:
+def fail(gate: Gate, times: int = FAILURES_MAX, error: Postponed | Refused = FORBIDDEN) -> None:
     """Let attempts end badly."""
     for number in range(times):
         permit = attempt(gate, f"E{number}")
@@ -556,7 +602,7 @@ def circuit(redis: Redis) -> dict[bytes, bytes]:
     return found
 
 
-@pytest.mark.parametrize("reason", ["credentials", "forbidden", "broken", "unreachable", "no_answer", "scopes"])
+@pytest.mark.parametrize("reason", ["forbidden", "broken", "unreachable", "no_answer"])
 @pytest.mark.parametrize("limit", [None, 600])
 def test_circuit_opens_when_a_target_fails_again_and_again(make_gate: MakeGate, limit: int | None, reason: str) -> None:
     """Five attempts in a row: then nobody asks, not even a leaver, until it is tried."""
@@ -568,6 +614,58 @@ def test_circuit_opens_when_a_target_fails_again_and_again(make_gate: MakeGate, 
 
     assert refusal(lambda: attempt(gate, "E9")) == "circuit"
     assert refusal(lambda: attempt(gate, "L9", rank=leaver())) == "circuit"
+
+
+@pytest.mark.parametrize("reason", ["credentials", "scopes"])
+@pytest.mark.parametrize("limit", [None, 600])
+def test_circuit_opens_at_once_where_it_is_about_nobody(
+    make_gate: MakeGate, redis: Redis, limit: int | None, reason: str
+) -> None:
+    """What a credential is refused all are refused: whoever met it waits with them, and a person is told once."""
+    gate = make_gate(limit)
+    first, second = attempt(gate, "L1", rank=leaver()), attempt(gate, "E2", rank=leaver())
+    meant = []
+
+    for permit in (first, second):
+        send(permit, status=401)
+        permit.close(Refused("401 no", reason=reason))
+        meant.append(permit.outcome(Refused("401 no", reason=reason)))
+
+    assert refusal(lambda: attempt(gate, "L3", rank=leaver())) == "circuit"
+    assert [type(each) for each in meant] == [Waiting, Waiting]
+    assert [(each.reason, each.message[:6]) for each in meant] == [("circuit", "401 no")] * 2
+    assert redis.zrange(keys.FAILURES, 0, -1) == [b"target:crm"]
+
+
+def test_credentials_that_fail_before_anything_is_sent_count(make_gate: MakeGate) -> None:
+    """The token endpoint refused, so no request was made; asking again for each event would be no better."""
+    gate = make_gate()
+    permit = attempt(gate)
+
+    permit.close(CREDENTIALS)
+
+    assert refusal(lambda: attempt(gate, "E2")) == "circuit"
+    assert permit.outcome(CREDENTIALS).reason == "circuit"
+
+
+@pytest.mark.parametrize("error", [FORBIDDEN, BROKEN, Postponed("503", reason="busy")])
+def test_probe_that_fails_waits_and_has_not_failed(
+    make_gate: MakeGate, clock: Clock, error: Postponed | Refused
+) -> None:
+    """What a probe meets is the target's trouble; what others met before it opened the circuit stays their own."""
+    gate = make_gate()
+    permits = [attempt(gate, f"E{number}") for number in range(FAILURES_MAX)]
+    for permit in permits:
+        send(permit, status=500)
+        permit.close(error)
+    clock.pass_by(CIRCUIT_SECONDS)
+    probe = attempt(gate, "L1", rank=leaver())
+    send(probe, status=500)
+
+    probe.close(error)
+
+    assert [permit.outcome(error) for permit in permits] == [error] * FAILURES_MAX
+    assert probe.outcome(error).reason == "circuit"
 
 
 @pytest.mark.parametrize("error", [None, Refused("400 no", reason="refused"), Postponed("lags", reason="unconfirmed")])
@@ -591,7 +689,7 @@ def test_attempt_that_says_nothing_of_the_target_counts_nothing(make_gate: MakeG
     gate = make_gate()
     fail(gate, FAILURES_MAX - 1)
     permit = attempt(gate)
-    send(permit, status=503, retry_after="0")
+    send(permit, status=503, retry_after="1")
 
     permit.close(Postponed("later", reason=reason))
 
@@ -664,7 +762,7 @@ def test_probe_that_never_came_is_made_by_another(make_gate: MakeGate, clock: Cl
     attempt(gate, "E3")
 
 
-@pytest.mark.parametrize(("error", "told"), [(CREDENTIALS, True), (BROKEN, False)])
+@pytest.mark.parametrize(("error", "told"), [(FORBIDDEN, True), (BROKEN, False)])
 def test_circuit_that_needs_a_person_is_among_the_failures(
     make_gate: MakeGate, clock: Clock, redis: Redis, error: Postponed | Refused, told: bool
 ) -> None:

@@ -1,5 +1,6 @@
 """Settle: from the results of one attempt to where each event stands."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,8 +10,9 @@ from lifecycle.config import Config
 from lifecycle.errors import Postponed
 from lifecycle.event import Event, Kind, State
 from lifecycle.person import Account, Person
-from lifecycle.settlement import Delivery, Kept, Settled, Settlement
-from tests.workers.stories import AT, BO, event
+from lifecycle.settlement import Delivery, Kept, Parked, Settled, Settlement
+from lifecycle.signal import iso
+from tests.workers.stories import AT, BO, event, target
 from workers.fold import Folded, fold
 from workers.outcome import Result
 from workers.scim.client import Conversation, Exchange
@@ -36,10 +38,12 @@ def result(place: str, state: State, *, requests: int = 1, retry_at: datetime | 
     return Result(place, state, Agreement(**agreed), talk, f"reason of {place}", f"detail of {place}", retry_at)
 
 
-def settled(mailbox: list[Kept], *results: Result, person: Person = NOBODY, now: datetime = NOW) -> Settled:
+def settled(
+    mailbox: list[Kept], *results: Result, person: Person = NOBODY, now: datetime = NOW, targets: Sequence[str] = ()
+) -> Settled:
     """Fold and settle."""
     folded: Folded = fold(person, [each.event for each in mailbox], now)
-    return settle(Config(), folded, mailbox, results, now)
+    return settle(Config(targets={name: target() for name in targets}), folded, mailbox, results, now)
 
 
 def by_id(found: Settled) -> dict[str, Settlement]:
@@ -137,6 +141,70 @@ def test_later_look_is_at_the_first_moment_that_a_target_names() -> None:
 
     assert settled([kept(JOINED)], *results).again == [("people", SOON)]
     assert settled([kept(LEFT)], *results).again == [("leavers", SOON)]
+
+
+def away(moment: datetime) -> Delivery:
+    """Return what is kept of a target that is to be asked again."""
+    return Delivery(State.POSTPONED, attempts=1, reason="broken", retry_at=iso(moment))
+
+
+def test_look_for_the_other_target_is_left_by_the_first_ones() -> None:
+    """Two targets are away until different moments: whatever the first one comes to, the second is looked at."""
+    later = NOW + timedelta(hours=1)
+    waiting = kept(JOINED, State.POSTPONED, crm=away(NOW), desk=away(later))
+
+    def looks(outcome: Result) -> Sequence[tuple[str, datetime]]:
+        return settled([waiting], outcome, targets=("crm", "desk")).again
+
+    assert looks(result("crm", State.APPLIED)) == [("people", later)]
+    assert looks(result("crm", State.POSTPONED, retry_at=SOON)) == [("people", SOON)]
+    assert looks(result("crm", State.POSTPONED, retry_at=later + timedelta(1))) == [("people", later)]
+
+
+def test_look_that_is_in_the_schedule_is_not_scheduled_again() -> None:
+    """Who comes meanwhile finds that nothing is due and that the look is there."""
+    later = NOW + timedelta(hours=1)
+    waiting = kept(JOINED, State.POSTPONED, crm=away(later), desk=away(later + timedelta(hours=1)))
+
+    assert settled([waiting, kept(MOVED)], targets=("crm", "desk")).again == []
+
+
+def test_look_that_came_early_is_made_again() -> None:
+    """A worker's clock is three seconds behind the scheduler's, by which the next look is three seconds later."""
+    seconds = timedelta(seconds=3)
+
+    found = settled([kept(JOINED, State.POSTPONED, crm=away(NOW + seconds))], targets=["crm"])
+
+    assert found.again == [("people", NOW + 2 * seconds)]
+
+
+def test_look_for_a_leaver_is_not_left_to_the_others() -> None:
+    """A look among joiners may come late: a leaver has its own, unless there is one as early."""
+    later = NOW + timedelta(hours=1)
+    moved = kept(MOVED, State.POSTPONED, crm=away(NOW + timedelta(minutes=10)))
+    left = kept(LEFT, State.POSTPONED, crm=away(later))
+
+    assert settled([moved, left], targets=["crm"]).again == []
+    assert settled([moved, kept(LEFT)], result("crm", State.POSTPONED, retry_at=later)).again == [("leavers", later)]
+
+
+def test_probe_is_one_try_however_often_it_is_made() -> None:
+    """Who tries a shut target for all does not run out of tries by it, and is not taken for one that sent nothing."""
+    waiting = Result("crm", State.POSTPONED, Agreement(), _sent(1), "circuit", parked=Parked("crm", 1, 2))
+    turned_away = Result("crm", State.POSTPONED, Agreement(), _sent(0), "circuit", parked=Parked("crm", 1, 2))
+    before = kept(JOINED, State.POSTPONED, crm=Delivery(State.POSTPONED, attempts=1, reason="circuit"))
+
+    tries = [
+        by_id(settled([each], found))["joined"].deliveries["crm"].attempts
+        for each in (kept(JOINED), before)
+        for found in (turned_away, waiting)
+    ]
+
+    assert tries == [0, 1, 1, 1]
+
+
+def _sent(requests: int) -> Conversation:
+    return Conversation(lambda: None, [Exchange(NOW, "GET", "/Users/u-7", 401, 3)] * requests)
 
 
 def test_no_later_look_where_nothing_waits() -> None:

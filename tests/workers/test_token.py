@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from lifecycle import keys
-from lifecycle.errors import Postponed, Refused
+from lifecycle.errors import Postponed, Refused, Waiting
 from lifecycle.secrets import Secret
 from lifecycle.target import Target
 from tests.workers.stories import target
@@ -173,6 +173,54 @@ def test_failed_fetch_lets_others_try(redis: Redis) -> None:
         refusing.token()
 
     assert process(redis, TokenEndpoint()).token() == "t-1"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (400, {"error": "invalid_client"}, "credentials"),
+        (401, {"error": "invalid_client"}, "credentials"),
+        (400, {"error": "unauthorized_client"}, "credentials"),
+        (400, {"error": "invalid_scope"}, "scopes"),
+        (403, {}, "credentials"),
+        (404, {}, "credentials"),
+        (429, {}, "busy"),
+        (503, {}, "busy"),
+        (500, {}, "broken"),
+    ],
+)
+def test_refusal_of_a_token_is_about_the_credential(status: int, body: dict[str, str], reason: str) -> None:
+    """RFC 6749 section 5.2: whoever is asked for a token knows no person, so what it refuses it refuses for all."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, json=body))
+
+    with pytest.raises((Refused, Postponed)) as refused:
+        Bearer(configured(), Http(transport=transport)).token()
+
+    assert refused.value.reason == reason
+
+
+def test_leave_is_asked_for_a_fetch_alone(redis: Redis) -> None:
+    """The gate stands before the token endpoint too, and hears what it answers; what is cached costs nothing."""
+    endpoint, said = TokenEndpoint(), list[str]()
+    bearer = process(redis, endpoint)
+
+    found = [bearer.token(lambda: said.append("may"), lambda answer: said.append(str(answer.status))) for _ in range(2)]
+
+    assert (found, said) == (["t-1", "t-1"], ["may", "200"])
+
+
+def test_shut_gate_keeps_the_token_endpoint_from_being_asked(redis: Redis) -> None:
+    """Nothing is sent, nothing is kept, and the next who may is not kept waiting."""
+    endpoint = TokenEndpoint()
+
+    def shut() -> None:
+        raise Waiting("shut", reason="circuit", need=1)
+
+    with pytest.raises(Waiting):
+        process(redis, endpoint).token(shut)
+
+    assert endpoint.asked == 0
+    assert process(redis, endpoint).token() == "t-1"
 
 
 def test_scopes_that_were_not_granted_are_named(redis: Redis) -> None:

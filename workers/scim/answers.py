@@ -186,14 +186,23 @@ def scim_type(answer: Answer) -> str:
 
 
 def retry_at(headers: Mapping[str, str], now: datetime, seconds_max: int = RETRY_AFTER_SECONDS_MAX) -> datetime | None:
-    """Return the moment that ``Retry-After`` names, in seconds or as a date, within bounds; None without one."""
+    """Return the moment that ``Retry-After`` names, in seconds or as a date, within bounds; None without one.
+
+    A date is one of the answer's own clock, where it tells that. What is not ahead names no time.
+    """
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
-        wait = timedelta(seconds=min(int(text[:9]), seconds_max))
-        return now + wait
+        wait = timedelta(seconds=int(text[:9]))
+    elif moment := _date(text):
+        wait = moment - (_date(headers.get("date", "")) or now)
+    else:
+        return None
+    return now + min(wait, timedelta(seconds=seconds_max)) if wait > timedelta() else None
+
+
+def _date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError):
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return min(max(moment, now), now + timedelta(seconds=seconds_max))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -210,7 +210,7 @@ class Client:
         return answer
 
     def _send_once(self, talk: Conversation, request: _Request) -> Answer:
-        headers = {"accept": ACCEPT, "authorization": f"Bearer {self._bearer.token()}"}
+        headers = {"accept": ACCEPT, "authorization": f"Bearer {self._bearer.token(talk.may_send, talk.heard)}"}
         if request.body is not None:
             headers["content-type"] = MEDIA_TYPE
         if request.version:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, NamedTuple
@@ -21,14 +22,15 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from redis import Redis
 
 from lifecycle import keys
-from lifecycle.errors import Postponed, Refused
+from lifecycle.errors import GatepostError, Postponed, Refused
 from lifecycle.target import Target
-from workers.http import Http
+from workers.http import Answer, Http
 from workers.scim.answers import failure, parse
 
 EARLY_SECONDS = 60
 LIFE_SECONDS_DEFAULT, LIFE_SECONDS_MAX = 300.0, 7 * 86_400.0
 OK = 200
+INVALID_SCOPE = "invalid_scope"
 
 KEY_BYTES, NONCE_BYTES = 32, 12
 PURPOSE = b"gatepost bearer"
@@ -39,6 +41,18 @@ OTHERS_SECONDS_MAX, LOOK_SECONDS = 2.0, 0.05
 
 # KEYS: the lock. ARGV: its token.
 UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+
+
+MaySend = Callable[[], None]
+Heard = Callable[[Answer], None]
+
+
+def _always() -> None:
+    """Do nothing."""
+
+
+def _nobody_listens(_: Answer) -> None:
+    """Do nothing."""
 
 
 def credential_of(target: Target) -> str:
@@ -108,13 +122,21 @@ class Bearer:
         # A worker's threads speak to one target by one bearer.
         self._lock = Lock()
 
-    def token(self) -> str:
-        """Return a token with some life left. Raises Refused or Postponed when none can be had."""
+    def token(self, may_send: MaySend = _always, heard: Heard = _nobody_listens) -> str:
+        """Return a token with some life left. Raises Refused or Postponed when none can be had.
+
+        A fetch is a request like any other: leave is asked for it, and its answer is told.
+        """
         if self._target.token is not None:
             return self._target.token.value
         with self._lock:
             if self._own is None or time.time() >= self._own.renew_at:
-                self._own = self._shared(self._vault) if self._vault else self._fetch()
+
+                def fetch() -> Fetched:
+                    may_send()
+                    return self._fetch(heard)
+
+                self._own = self._shared(self._vault, fetch) if self._vault else fetch()
             return self._own.token
 
     def renew(self) -> bool:
@@ -126,7 +148,7 @@ class Bearer:
             self._own = None
         return True
 
-    def _shared(self, vault: Vault) -> Fetched:
+    def _shared(self, vault: Vault, fetch: Callable[[], Fetched]) -> Fetched:
         """Return the fleet's bearer, fetched by one process while the others go on with the old one."""
         deadline = time.monotonic() + OTHERS_SECONDS_MAX
         while True:
@@ -135,7 +157,7 @@ class Bearer:
                 return found
             if lock := vault.lock():
                 try:
-                    return self._renewed(vault)
+                    return self._renewed(vault, fetch)
                 finally:
                     vault.unlock(lock)
             if found and time.time() < found.expires_at:
@@ -148,16 +170,16 @@ class Bearer:
         found = vault.read()
         return found if found and found.token != self._refused else None
 
-    def _renewed(self, vault: Vault) -> Fetched:
+    def _renewed(self, vault: Vault, fetch: Callable[[], Fetched]) -> Fetched:
         found = self._found(vault)
         if found and time.time() < found.renew_at:
             # Another process was done between our look and our lock.
             return found
-        fetched = self._fetch()
+        fetched = fetch()
         vault.write(fetched)
         return fetched
 
-    def _fetch(self) -> Fetched:
+    def _fetch(self, heard: Heard) -> Fetched:
         target = self._target
         if target.token_url is None or target.client_id is None or target.client_secret is None:
             raise Refused("no way to get a token is configured", reason="credentials")
@@ -169,8 +191,9 @@ class Bearer:
             body=urlencode(form).encode(),
             auth=(target.client_id.value, target.client_secret.value),
         )
+        heard(answer)
         if answer.status != OK:
-            raise failure(answer, datetime.now(UTC))
+            raise _refusal(answer)
         fields = parse(answer)
         token = fields.get("access_token")
         if not isinstance(token, str) or not token:
@@ -188,6 +211,15 @@ class Bearer:
         missing = sorted({scope for text in self._target.scopes for scope in text.split()} - set(granted.split()))
         if missing:
             raise Refused(f"the token lacks the scopes: {', '.join(missing)}", reason="scopes")
+
+
+def _refusal(answer: Answer) -> GatepostError:
+    """Return what an answer without a token means: whatever is refused here is so for all (RFC 6749 section 5.2)."""
+    error = failure(answer, datetime.now(UTC))
+    if not isinstance(error, Refused):
+        return error
+    reason = "scopes" if parse(answer).get("error") == INVALID_SCOPE else "credentials"
+    return Refused(error.message, reason=reason)
 
 
 def _seconds(life: object) -> float:
