@@ -108,7 +108,7 @@ def test_bulk_that_is_insisted_on_has_limits_of_its_own() -> None:
 def test_every_field_of_a_profile_reaches_the_capabilities(name: str) -> None:
     """A field that is added to the one and forgotten in the other would be a setting without effect."""
     values: dict[str, Any] = {"find_by": ["userName"], "page_size": 7, "member_remove": "put"}
-    values |= {"member_batch": 7, "lag_seconds": 7}
+    values |= {"member_batch": 7, "lag_seconds": 7, "operations_max": 7}
     default = getattr(Capabilities(), name)
     value = values.get(name, default is False)
 
