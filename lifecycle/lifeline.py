@@ -14,7 +14,13 @@ def hold_lifeline() -> None:
     """End this process by SIGTERM, which ends it cleanly, as soon as the parent named in the environment is gone."""
     number = os.environ.pop(VARIABLE, "")
     if number.isdigit():
-        threading.Thread(target=_watch, args=(int(number),), daemon=True, name="lifeline").start()
+        _hold(int(number))
+        # A signal that ends this process before its handlers are in place leaves behind what it has forked.
+        os.register_at_fork(after_in_child=lambda: _hold(int(number)))
+
+
+def _hold(reader: int) -> None:
+    threading.Thread(target=_watch, args=(reader,), daemon=True, name="lifeline").start()
 
 
 def _watch(reader: int) -> None:
