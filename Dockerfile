@@ -8,7 +8,7 @@ COPY requirements/ requirements/
 # The tools stay in /build; /opt/gatepost gets no pip, for what runs there never installs.
 RUN python3 -m venv /build \
  && python3 -m venv --without-pip /opt/gatepost \
- && /build/bin/pip install --require-hashes --requirement requirements/build.txt \
+ && /build/bin/pip install --no-deps --require-hashes --requirement requirements/build.txt \
  && /build/bin/pip --python /opt/gatepost/bin/python install \
     --require-hashes --only-binary :all: --requirement requirements/runtime.txt
 COPY . .

@@ -53,7 +53,7 @@ $(VENV)/venv.stamp: requirements/demo.txt
 		"(Debian, Ubuntu: apt install python3-venv), or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(INSTALL) --require-hashes --requirement requirements/demo.txt
+	@$(INSTALL) --no-deps --require-hashes --requirement requirements/demo.txt
 	@touch $@
 
 $(VENV)/demo.stamp: pyproject.toml $(VENV)/venv.stamp
@@ -62,5 +62,5 @@ $(VENV)/demo.stamp: pyproject.toml $(VENV)/venv.stamp
 
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/demo.stamp
 	@echo "Adding what the tests need to $(VENV)"
-	@$(INSTALL) --require-hashes --requirement requirements/dev.txt
+	@$(INSTALL) --no-deps --require-hashes --requirement requirements/dev.txt
 	@touch $@
