@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from lifecycle import signature
+from lifecycle.directory import Directory
 from lifecycle.errors import Misconfigured
-from lifecycle.fields import Cel, HttpUrl, Name, RedisUrl, Section, Words
-from lifecycle.nesting import circle
+from lifecycle.fields import HttpUrl, Name, RedisUrl, Section, Zone
+from lifecycle.policy import Policy
+from lifecycle.safety import Safety
 from lifecycle.secrets import Secret
 from lifecycle.signal import TYPES
 from lifecycle.target import Target
@@ -64,50 +66,12 @@ class Source(Section):
 
     adapter: str
     secrets: Annotated[list[Secret], Field(min_length=1, max_length=10)]
-
-
-class Grant(Section):
-    """Groups and roles for everybody of whom ``when`` is true; a group by its display name, or as ``id:...``."""
-
-    when: Cel
-    groups: list[Words] = []
-    roles: list[Words] = []
-
-    @model_validator(mode="after")
-    def _check(self) -> "Grant":
-        if not self.groups and not self.roles:
-            msg = "groups or roles, or both"
-            raise ValueError(msg)
-        return self
-
-
-class Policy(Section):
-    """The rules that turn a person into what each target should show."""
-
-    scope: Cel | None = None
-    protected: list[str] = []
-    grants: list[Grant] = []
-    create_groups: bool = False
-    """Whether a granted group that a target does not have is created, where its profile allows it."""
-    nesting: dict[Words, list[Words]] = {}
-    """Groups that other groups are members of: the outer one to the inner ones."""
-
-    @model_validator(mode="after")
-    def _check(self) -> "Policy":
-        if found := circle(self.nesting):
-            msg = f"nesting: {' > '.join(found)}; allowed: groups that do not contain themselves"
-            raise ValueError(msg)
-        return self
-
-    @property
-    def groups(self) -> frozenset[str]:
-        """Every group that the policy grants: others are never touched."""
-        return frozenset(group for grant in self.grants for group in grant.groups)
-
-    @property
-    def roles(self) -> frozenset[str]:
-        """Every role that the policy grants: others are never touched."""
-        return frozenset(role for grant in self.grants for role in grant.roles)
+    timezone: Zone = "UTC"
+    """In which its dates without a zone are read, where the person's own is not known."""
+    directory: Name | None = None
+    """Where the full record of a person of whom it tells can be read."""
+    target: Name | None = None
+    """The target that it reports of: what is only an echo of our own writing there is ignored."""
 
 
 class Subscriber(Section):
@@ -146,8 +110,24 @@ class Config(Section):
     workers: Workers = Workers()
     sources: dict[Name, Source] = {}
     targets: dict[Name, Target] = {}
+    directories: dict[Name, Directory] = {}
     policy: Policy = Policy()
+    safety: Safety = Safety()
     subscribers: dict[Name, Subscriber] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        """Check each name that one section has of another."""
+        named: list[tuple[str, str | None, Iterable[str]]]
+        named = [(f"sources.{name}.directory", each.directory, self.directories) for name, each in self.sources.items()]
+        named += [(f"sources.{name}.target", each.target, self.targets) for name, each in self.sources.items()]
+        named += [("policy.precedence", name, self.sources) for name in self.policy.precedence]
+        named += [(f"policy.authority.{field}", name, self.sources) for field, name in self.policy.authority.items()]
+        for key, name, known in named:
+            if name is not None and name not in known:
+                msg = f"{key}: found {name!r}; allowed: {', '.join(known) or 'nothing, for none is configured'}"
+                raise ValueError(msg)
+        return self
 
 
 def config_path(given: str | None = None) -> Path:

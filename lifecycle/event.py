@@ -115,6 +115,8 @@ class Event(BaseModel):
     """The source's time, which alone decides the order of events."""
     effective_at: AwareDatetime | None = None
     """When it shall take effect; None means at once."""
+    effective_on: str | None = None
+    """The same without a zone, as ISO 8601 writes a date or a date with a time: read in the person's own zone."""
     received_at: AwareDatetime
     vendor_kind: str
     """The vendor's own word, for ``gatepost why``."""

@@ -20,7 +20,7 @@ from lifecycle.errors import Malformed, Unknown
 from lifecycle.event import State
 from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
 from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, SIGNALS, lanes, offer
-from lifecycle.settlement import Delivery, Step, dump_deliveries, kept_of, move
+from lifecycle.settlement import KEPT_FIELDS, Delivery, Step, dump_deliveries, kept_of, move
 from lifecycle.signal import iso
 
 RETRIED = frozenset({"event", "signal", "target"})
@@ -145,8 +145,8 @@ class Failures:
             raise Unknown(f"event:{ref} was retried by somebody else", reason="failure_unknown") from error
 
     def _offer_event(self, ref: str, actor: str) -> None:
-        record: Any = self._redis.hgetall(keys.event(ref))
-        kept = kept_of(record[b"doc"], record.get(b"person"), record[b"state"], record.get(b"deliveries"))
+        record: Any = self._redis.hmget(keys.event(ref), *KEPT_FIELDS)
+        kept = kept_of(record)
         event, lane = kept.event, LANE_OF_KIND[kept.event.kind]
         step = Step(datetime.now(UTC), "retry", {"by": actor})
         with self._redis.pipeline() as pipe:

@@ -1,7 +1,10 @@
 """The types that the sections of ``gatepost.toml`` are made of."""
 
+import re
+from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
@@ -9,6 +12,29 @@ from lifecycle.expressions import Expression, compile_expression
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Words = Annotated[str, StringConstraints(min_length=1)]
+
+
+UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_DURATION = re.compile(r"^(\d{1,6})([smhd])$")
+
+
+def _duration(found: object) -> timedelta:
+    if isinstance(found, timedelta):
+        return found
+    match = _DURATION.match(found) if isinstance(found, str) else None
+    if match is None:
+        msg = 'allowed: a number with s, m, h or d, as in "10m"'
+        raise ValueError(msg)
+    return timedelta(seconds=int(match[1]) * UNITS[match[2]])
+
+
+def _zone(found: str) -> str:
+    try:
+        ZoneInfo(found)
+    except (KeyError, OSError, ValueError) as error:  # not found, a folder, no name at all
+        msg = 'allowed: a name of the IANA time zone database, as in "Europe/Dublin"'
+        raise ValueError(msg) from error
+    return found
 
 
 def _compiled(found: object) -> Expression:
@@ -34,6 +60,8 @@ def _url(schemes: tuple[str, ...], found: str) -> str:
 
 HttpUrl = Annotated[str, AfterValidator(lambda found: _url(("https", "http"), found))]
 RedisUrl = Annotated[str, AfterValidator(lambda found: _url(("redis", "rediss", "unix"), found))]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Zone = Annotated[str, AfterValidator(_zone)]
 Cel = Annotated[Expression, BeforeValidator(_compiled)]
 
 

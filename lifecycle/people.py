@@ -21,7 +21,7 @@ from lifecycle.errors import GatepostError
 from lifecycle.event import OPEN_STATES, Event, Kind
 from lifecycle.person import Person
 from lifecycle.queue import CONVERGE, DELIVER, SIGNALS, offer
-from lifecycle.settlement import Kept, Parked, Settled, Step, kept_of, write_event
+from lifecycle.settlement import KEPT_FIELDS, Kept, Parked, Settled, Step, kept_of, write_event
 from lifecycle.signal import Signal
 
 MAILBOX_READ_MAX = 200
@@ -99,8 +99,8 @@ class People:
         refs: Any = self._redis.lrange(keys.mailbox(key), 0, MAILBOX_READ_MAX - 1)
         with self._redis.pipeline(transaction=False) as pipe:
             for ref in refs:
-                pipe.hmget(keys.event(ref.decode()), "doc", "person", "state", "deliveries")
-            return [kept_of(*found) for found in pipe.execute()]
+                pipe.hmget(keys.event(ref.decode()), *KEPT_FIELDS)
+            return [kept_of(found) for found in pipe.execute()]
 
     def owner_of(self, target: str, account_id: str) -> str | None:
         """Return the key of the person whose account this was settled to be; None for nobody's."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.client import Pipeline
 
@@ -33,6 +33,16 @@ class Delivery:
     """The earliest moment of the next attempt, while postponed."""
 
 
+class Ruling(NamedTuple):
+    """What a human decided of an event that was held: to release or to drop it."""
+
+    verdict: str
+    by: str
+
+
+RELEASED, DROPPED = "released", "dropped"
+
+
 @dataclass(frozen=True)
 class Kept:
     """An unsettled event as it stands in its record."""
@@ -40,6 +50,13 @@ class Kept:
     event: Event
     state: State
     deliveries: dict[str, Delivery]
+    ruling: Ruling | None = None
+    deaths: int = 0
+    """How many workers in a row died while they worked on it."""
+
+
+KEPT_FIELDS = ("doc", "person", "state", "deliveries", "ruling", "deaths")
+"""What ``kept_of`` reads of an event's record, in this order."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +121,18 @@ def event_of(doc: bytes | str, person: bytes | str | None) -> Event:
     return event.model_copy(update={"person": person.decode() if isinstance(person, bytes) else person})
 
 
-def kept_of(doc: bytes, person: bytes | None, state: bytes, deliveries: bytes | None) -> Kept:
-    """Read what an event's record says of where it stands."""
+def kept_of(fields: Sequence[bytes | None]) -> Kept:
+    """Read what the KEPT_FIELDS of an event's record say of where it stands."""
+    doc, person, state, deliveries, ruling, deaths = fields
+    if doc is None or state is None:
+        msg = "an event in a mailbox has a record"
+        raise TypeError(msg)
     found = {
         name: Delivery(**fields | {"outcome": State(fields["outcome"])})
         for name, fields in json.loads(deliveries or b"{}").items()
     }
-    return Kept(event_of(doc, person), State(state.decode()), found)
+    ruled = Ruling(*json.loads(ruling)) if ruling else None
+    return Kept(event_of(doc, person), State(state.decode()), found, ruled, int(deaths or 0))
 
 
 def dump_deliveries(deliveries: dict[str, Delivery]) -> str:

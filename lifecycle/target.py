@@ -1,12 +1,14 @@
 """``[targets.NAME]``: a SCIM 2.0 service provider, what it can, how often it may be asked, and what we manage there."""
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from lifecycle.expressions import Expression
-from lifecycle.fields import Cel, HttpUrl, Section, Words
+from lifecycle.fields import Cel, Duration, HttpUrl, Section, Words
 from lifecycle.paths import Path, parse_path
+from lifecycle.safety import Safety
 from lifecycle.secrets import Secret
 
 Found = Literal["discover"]
@@ -78,7 +80,13 @@ class Target(Section):
     """Of the whole fleet with this credential; absent is the adapter's own default."""
     leaver_share: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     """The share of them that is kept for leavers while leavers come."""
-    leaver: Literal["suspend"] = "suspend"
+    leaver: Literal["suspend", "delete", "suspend_then_delete"] = "suspend"
+    delete_after: Duration | None = None
+    """How long after its suspension an account is deleted, unless its person came back."""
+    confirm_within: Duration = timedelta(minutes=15)
+    """How long a target may take to show a leaver as inactive, from the event on, before that is a failure."""
+    safety: Safety | None = None
+    """Limits of this target alone, besides those of all."""
     profile: Profile = Profile()
     attributes: dict[str, Cel] | None = None
     conflicts: dict[str, Rule] = {}
@@ -89,6 +97,9 @@ class Target(Section):
         credentials = (self.token_url, self.client_id, self.client_secret)
         if (self.token is None) == (None in credentials) or (self.token and any(credentials)):
             msg = "either token, or token_url with client_id and client_secret"
+            raise ValueError(msg)
+        if (self.leaver == "suspend_then_delete") != (self.delete_after is not None):
+            msg = 'leaver = "suspend_then_delete" and delete_after belong together'
             raise ValueError(msg)
         for section, texts in (("attributes", self.attributes or {}), ("conflicts", self.conflicts)):
             for text in texts:

@@ -61,7 +61,7 @@ def attempt(world: World, key: str, token: str) -> bool:
         for name in people.leave_lines(key, world.places):
             world.places[name].gate.give_up(key)
         return not people.free(key, token, only_if_empty=True)
-    folded = fold(people.get(key), [kept.event for kept in mailbox], datetime.now(UTC))
+    folded = fold(world.config, people.get(key), mailbox, datetime.now(UTC))
     deadline = time.monotonic() + ATTEMPT_SECONDS_MAX
 
     def may_send() -> None:

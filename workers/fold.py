@@ -4,12 +4,16 @@ Every fact keeps its time and its event, so the order of arrival does not matter
 changes nothing, and any permutation of a story ends in the same person.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from lifecycle.config import Config
 from lifecycle.event import Event, Kind
 from lifecycle.person import CUSTOM_PREFIX, Fact, Person, Status
+from lifecycle.settlement import Kept
+from workers.dates import due_at, overtaken
+from workers.screen import LeftOut, screen
 
 CUSTOM = "custom"
 STATUS = {Kind.JOINER: Status.ACTIVE, Kind.LEAVER: Status.LEFT}
@@ -23,21 +27,29 @@ class Folded:
     counting: tuple[Event, ...]
     superseded: dict[str, str]
     """By ref of an event that can change nothing: the ref of one that outranks it."""
-    scheduled: tuple[Event, ...]
-    """Events whose effect lies in the future."""
+    scheduled: Mapping[str, datetime]
+    """By ref of an event whose effect lies in the future: when it is due."""
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
+    """Events that are not folded."""
 
 
-def fold(person: Person, events: Sequence[Event], now: datetime) -> Folded:
+def fold(config: Config, person: Person, mailbox: Sequence[Kept], now: datetime) -> Folded:
     """Fold the events that are due by ``now`` into the person."""
-    due = [event for event in events if event.effective_at is None or event.effective_at <= now]
+    left_out = screen(config, person, mailbox)
+    events = [kept.event for kept in mailbox if kept.event.ref not in left_out]
+    moments = {event.ref: due_at(config, person, event) for event in events}
+    due = [event for event in events if moments[event.ref] <= now]
+    ahead = [event for event in events if moments[event.ref] > now]
     for event in due:
         person = _with(person, event)
     superseded = {event.ref: outranking for event in due if (outranking := _outranked_by(person, event))}
+    superseded |= overtaken(person, ahead, moments)
     return Folded(
         person,
         tuple(event for event in due if event.ref not in superseded),
         superseded,
-        tuple(event for event in events if event not in due),
+        {event.ref: moments[event.ref] for event in ahead if event.ref not in superseded},
+        left_out,
     )
 
 

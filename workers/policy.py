@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lifecycle.config import Policy
 from lifecycle.errors import Refused
 from lifecycle.expressions import Expression, compile_expression
 from lifecycle.paths import Path, parse_path
 from lifecycle.person import Account, Person, Status
+from lifecycle.policy import Policy
 from lifecycle.target import Target
 
 OUT_OF_SCOPE, PROTECTED = "out_of_scope", "protected"

@@ -54,7 +54,7 @@ def settle(
         person=person,
         settlements=settlements,
         signals=signals_for(config.subscribers, person, cause, results, now) if cause else (),
-        again=_again(settlements, now),
+        again=_again(settlements, folded.scheduled, now),
         requests=[
             (result.place, each.method, str(each.status or "none"))
             for result in results
@@ -83,8 +83,10 @@ def _settlement(
         step = Step(now, "fold", {"superseded_by": folded.superseded[ref]})
         detail = f"outranked by {folded.superseded[ref]}"
         return Settlement(kept, State.SUPERSEDED, kept.deliveries, (step,), "superseded", detail)
-    if kept.event in folded.scheduled:
-        moment = kept.event.effective_at
+    if (left_out := folded.left_out.get(ref)) is not None:
+        step = Step(now, "fold", {"left_out": left_out.reason})
+        return Settlement(kept, left_out.state, kept.deliveries, (step,), left_out.reason, left_out.detail)
+    if (moment := folded.scheduled.get(ref)) is not None:
         steps = () if kept.state is State.SCHEDULED else (Step(now, "fold", {"scheduled_for": str(moment)}),)
         return Settlement(kept, State.SCHEDULED, kept.deliveries, steps)
     return _delivered(config, kept, results, cause, now)
@@ -179,12 +181,15 @@ def _outcome_step(result: Result, now: datetime) -> Step:
     return Step(now, "settle", {name: value for name, value in detail.items() if value})
 
 
-def _again(settlements: Sequence[Settlement], now: datetime) -> list[tuple[str, datetime]]:
+def _again(
+    settlements: Sequence[Settlement], scheduled: Mapping[str, datetime], now: datetime
+) -> list[tuple[str, datetime]]:
     """Return the later looks at this person: when a target may be asked again, and when an event falls due."""
     looks: list[tuple[str, datetime | None]] = [
-        (lanes_of([each.kept.event.kind]), each.kept.event.effective_at)
+        (lanes_of([each.kept.event.kind]), moment)
         for each in settlements
-        if each.state is State.SCHEDULED and (each.kept.state is not State.SCHEDULED or _soon(each.kept.event, now))
+        if (moment := scheduled.get(each.kept.event.ref))
+        and (each.kept.state is not State.SCHEDULED or moment - now < CLOCKS_APART_MAX)
     ]
     before = _looks((each.kept.event, each.kept.deliveries) for each in settlements)
     after = _looks((each.kept.event, each.deliveries) for each in settlements if each.state is State.POSTPONED)
@@ -212,11 +217,6 @@ def _looks(standings: Iterable[tuple[Event, Mapping[str, Delivery]]]) -> dict[st
     if LEAVERS in found and found.get(PEOPLE, found[LEAVERS]) >= found[LEAVERS]:
         found.pop(PEOPLE, None)
     return found
-
-
-def _soon(event: Event, now: datetime) -> bool:
-    """Tell whether this may be the very look that was meant for the event: clocks of two machines differ a little."""
-    return event.effective_at is not None and event.effective_at - now < CLOCKS_APART_MAX
 
 
 def _revoked(cause: Event | None, results: Sequence[Result]) -> list[tuple[str, float]]:

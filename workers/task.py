@@ -39,6 +39,8 @@ class Task:
     """Whether a look-up that finds nobody is to be believed; may ask the target."""
     owner_of: Callable[[str], str | None]
     """Whose an account is by its id, as far as we settled it; None for nobody's."""
+    allow: Callable[[str], None]
+    """Asked before a change that takes something away, by the name of its safety limit. Raises Held past the limit."""
 
 
 @dataclass

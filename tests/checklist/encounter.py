@@ -12,9 +12,10 @@ from urllib.parse import unquote
 import httpx
 from redis import Redis
 
-from lifecycle.config import Config, Policy
+from lifecycle.config import Config
 from lifecycle.people import People
 from lifecycle.person import Account, Person
+from lifecycle.policy import Policy
 from lifecycle.queue import lanes
 from tests.workers.fake_scim import BASE, ERROR, FakeScim, Quirk, Said, reply
 from tests.workers.stories import BO, person, target

@@ -119,7 +119,7 @@ REFUSALS: list[tuple[dict[str, Any], str, str, str]] = [
         "'ftp://crm'",
         "https:// or http://",
     ),
-    ({"targets": {"crm": CRM | {"leaver": "delete"}}}, "targets.crm.leaver", "'delete'", "'suspend'"),
+    ({"targets": {"crm": CRM | {"leaver": "forget"}}}, "targets.crm.leaver", "'forget'", "'suspend'"),
     (
         {"targets": {"crm": CRM | {"attributes": {"id": "person.email"}}}},
         "targets.crm",

@@ -19,8 +19,16 @@ NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 def event(event_id: str, person: str = "E1042", kind: Kind = Kind.LEAVER) -> Event:
     """Return an event; what a test does not say does not matter."""
     profile = Profile(external_id=person)
-    moments = {"occurred_at": NOW, "received_at": NOW}
-    return Event(id=event_id, source="hris", kind=kind, person=person, profile=profile, vendor_kind="x", **moments)
+    return Event(
+        id=event_id,
+        source="hris",
+        kind=kind,
+        person=person,
+        profile=profile,
+        occurred_at=NOW,
+        received_at=NOW,
+        vendor_kind="x",
+    )
 
 
 @pytest.fixture

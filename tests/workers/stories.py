@@ -13,10 +13,11 @@ from scim2_models import Group as ScimGroup
 
 from gatepost.sandbox.schema import PureCloud
 from lifecycle import keys
-from lifecycle.config import Config, Policy
+from lifecycle.config import Config
 from lifecycle.event import Event, Kind, Profile
 from lifecycle.people import People
 from lifecycle.person import Account, Fact, Person, Status
+from lifecycle.policy import Policy
 from lifecycle.queue import LANES, PUT, JobWriter, lanes, put_arguments
 from lifecycle.records import Records
 from lifecycle.secrets import Secret

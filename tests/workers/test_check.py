@@ -15,7 +15,7 @@ from redis import Redis
 
 from lifecycle import keys
 from lifecycle.check import Line
-from lifecycle.config import Policy
+from lifecycle.policy import Policy
 from lifecycle.secrets import Secret
 from tests.workers.fake_scim import BASE, FakeScim, Quirk, answers, cuts_before
 from tests.workers.stories import policy, target

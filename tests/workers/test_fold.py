@@ -1,14 +1,16 @@
 """Fold: many events, one person, whatever the order of arrival."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.event import Event, Kind
+from lifecycle.config import Config
+from lifecycle.event import Event, Kind, State
 from lifecycle.person import Person, Status
+from lifecycle.settlement import Kept
 from tests.workers.stories import AT, BO, event, patiently
 from workers.fold import Folded, fold
 
@@ -34,9 +36,14 @@ def stories(draw: st.DrawFn) -> list[Event]:
     return [event(kind, f"e{number}", minute=minute, **profile) for number, (kind, minute, profile) in enumerate(drawn)]
 
 
+def fold_at(now: datetime, *events: Event, person: Person = NOBODY) -> Folded:
+    """Fold events that were just kept."""
+    return fold(Config(), person, [Kept(each, State.KEPT, {}) for each in events], now)
+
+
 def folded(*events: Event, person: Person = NOBODY) -> Folded:
     """Fold events that are all due."""
-    return fold(person, events, NOW)
+    return fold_at(NOW, *events, person=person)
 
 
 def value(found: Folded, field: str) -> Any:  # noqa: ANN401 - facts are JSON
@@ -157,24 +164,22 @@ def test_future_event_does_not_fold() -> None:
     leaves = event(Kind.LEAVER, "leaves", minute=1, title="Gone", effective_at=tomorrow)
     story = [event(Kind.JOINER, "joined", **BO), leaves]
 
-    before, after = fold(NOBODY, story, NOW), fold(NOBODY, story, tomorrow)
+    before, after = fold_at(NOW, *story), fold_at(tomorrow, *story)
 
-    assert before.scheduled == (leaves,)
+    assert before.scheduled == {leaves.ref: tomorrow}
     assert value(before, "title") == "Agent"
     assert before.person.status is not None
     assert before.person.status.value == Status.ACTIVE
-    assert after.scheduled == ()
+    assert after.scheduled == {}
     assert after.person.status is not None
     assert after.person.status.value == Status.LEFT
 
 
 def test_future_event_supersedes_nothing_before_its_time() -> None:
     """Until it is due it neither counts nor outranks."""
-    found = fold(
-        NOBODY,
-        [event(Kind.JOINER, "joined"), event(Kind.LEAVER, "leaves", minute=1, effective_at=NOW + timedelta(days=1))],
-        NOW,
-    )
+    tomorrow = NOW + timedelta(days=1)
+
+    found = folded(event(Kind.JOINER, "joined"), event(Kind.LEAVER, "leaves", minute=1, effective_at=tomorrow))
 
     assert found.superseded == {}
     assert [each.ref for each in found.counting] == ["hris:joined"]

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from lifecycle.config import Policy
 from lifecycle.errors import Refused
 from lifecycle.expressions import compile_expression
 from lifecycle.paths import parse_path
 from lifecycle.person import Account, Person
+from lifecycle.policy import Policy
 from tests.workers.stories import BO, person, policy, target
 from workers.policy import Ignored, Mapped, Wanted, decide, mapping_of
 from workers.targets import TARGETS

@@ -42,7 +42,7 @@ def settled(
     mailbox: list[Kept], *results: Result, person: Person = NOBODY, now: datetime = NOW, targets: Sequence[str] = ()
 ) -> Settled:
     """Fold and settle."""
-    folded: Folded = fold(person, [each.event for each in mailbox], now)
+    folded: Folded = fold(Config(), person, mailbox, now)
     return settle(Config(targets={name: target() for name in targets}), folded, mailbox, results, now)
 
 

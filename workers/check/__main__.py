@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from redis import Redis
 
 from lifecycle.check import Line
-from lifecycle.config import CONFIG_VARIABLE, Policy
+from lifecycle.config import CONFIG_VARIABLE
 from lifecycle.errors import Misconfigured
 from lifecycle.log import set_up_logs
+from lifecycle.policy import Policy
 from lifecycle.queue import connect
 from workers.check.case import Case
 from workers.check.target import look_at

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from redis import Redis
 
 from lifecycle.check import Line
-from lifecycle.config import Policy
 from lifecycle.errors import Postponed, Waiting
+from lifecycle.policy import Policy
 from workers.http import Answer, Http
 from workers.outcome import Place
 from workers.scim.client import Conversation

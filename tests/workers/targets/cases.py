@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from redis import Redis
 
 from lifecycle import keys
-from lifecycle.config import Policy
 from lifecycle.person import Account, Person
+from lifecycle.policy import Policy
 from tests.workers.fake_scim import Quirk
 from tests.workers.stories import Meeting, facts
 
