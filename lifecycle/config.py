@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from lifecycle import signature
 from lifecycle.directory import Directory
 from lifecycle.errors import Misconfigured
+from lifecycle.event import OPERATOR, OURSELVES
 from lifecycle.fields import HttpUrl, Name, RedisUrl, Section, Zone
 from lifecycle.policy import Policy
 from lifecycle.safety import Safety
@@ -123,6 +124,9 @@ class Config(Section):
         named += [(f"sources.{name}.target", each.target, self.targets) for name, each in self.sources.items()]
         named += [("policy.precedence", name, self.sources) for name in self.policy.precedence]
         named += [(f"policy.authority.{field}", name, self.sources) for field, name in self.policy.authority.items()]
+        if ours := self.sources.keys() & {OPERATOR, OURSELVES}:
+            msg = f"sources.{min(ours)}: this name is ours; allowed: any other"
+            raise ValueError(msg)
         for key, name, known in named:
             if name is not None and name not in known:
                 msg = f"{key}: found {name!r}; allowed: {', '.join(known) or 'nothing, for none is configured'}"

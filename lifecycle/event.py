@@ -11,6 +11,9 @@ EVENTS_MAX = 500
 PERSON_TEXT_CHARS_MAX = 2048
 PERSON_GROUPS_MAX = 1000
 
+OPERATOR, OURSELVES = "operator", "gatepost"
+"""The sources of events that an operator makes, and of those that we make: no source of the configuration has them."""
+
 
 class Kind(StrEnum):
     """What happened; ``changed`` says only "look again"."""

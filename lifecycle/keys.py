@@ -15,6 +15,7 @@ gatepost:alias:NAME                         string  person key of a user name or
 gatepost:events, gatepost:events:STATE      zset    refs by time received; final ones trimmed to RETENTION
 gatepost:open:LANE                          zset    refs of events kept or postponed by time received; until settled
 gatepost:failures                           zset    event:REF, notice:ID, signal:ID:SUBSCRIBER by time; until retried
+gatepost:link:KEY                           string  key of the person that this one was found to be; never expires
 gatepost:notice:ID                          hash    a notice set aside whole; until it was read after all
 gatepost:signal:ID                          hash    type, body, person, event, target; RETENTION
 gatepost:signals                            zset    signal ids by time made; trimmed to RETENTION
@@ -111,6 +112,11 @@ def person_events(key: str) -> str:
 def alias(name: str) -> str:
     """Name the way from a user name or address to a person; letter case does not count there."""
     return f"gatepost:alias:{name.lower()}"
+
+
+def link(key: str) -> str:
+    """Name the way from a key to the person that it was found to be."""
+    return f"gatepost:link:{key}"
 
 
 def notice(notice_id: str) -> str:

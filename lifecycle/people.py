@@ -18,10 +18,10 @@ from rq import Queue
 
 from lifecycle import keys, metrics
 from lifecycle.errors import GatepostError
-from lifecycle.event import OPEN_STATES, Event, Kind
+from lifecycle.event import OPEN_STATES
 from lifecycle.person import Person
-from lifecycle.queue import CONVERGE, DELIVER, SIGNALS, offer
-from lifecycle.settlement import KEPT_FIELDS, Kept, Parked, Settled, Step, kept_of, write_event
+from lifecycle.queue import CONVERGE, DELIVER, PEOPLE, SIGNALS, offer
+from lifecycle.settlement import KEPT_FIELDS, Kept, Parked, Settled, kept_of, write_event
 from lifecycle.signal import Signal
 
 MAILBOX_READ_MAX = 200
@@ -48,15 +48,15 @@ class People:
 
     def __init__(self, redis: Redis, queues: dict[str, Queue]) -> None:
         """Keep the connection, which has to decode nothing, and RQ's queues."""
-        self._redis = redis
-        self._queues = queues
+        self.redis = redis
+        self.queues = queues
         self._renew = redis.register_script(RENEW)
         self._free = redis.register_script(FREE)
 
     def take(self, key: str) -> str | None:
         """Take the lease of a person and return its token; None while another job works on the person."""
         token = uuid4().hex
-        return token if self._redis.set(keys.lease(key), token, nx=True, px=keys.LEASE_MILLISECONDS) else None
+        return token if self.redis.set(keys.lease(key), token, nx=True, px=keys.LEASE_MILLISECONDS) else None
 
     def renew(self, key: str, token: str) -> None:
         """Prolong the lease before an effect. Raises LeaseLost when another job has it."""
@@ -71,7 +71,7 @@ class People:
     def leave_lines(self, key: str, targets: Iterable[str]) -> list[str]:
         """Take a person of whom nothing is left to do out of every line; return the targets that had let it in."""
         targets = list(targets)
-        with self._redis.pipeline() as pipe:
+        with self.redis.pipeline() as pipe:
             for target in targets:
                 pipe.hexists(keys.granted(target), key)
             for target in targets:
@@ -80,66 +80,32 @@ class People:
 
     def lease_ends_at(self, key: str) -> datetime:
         """Return when the present holder's lease ends unless it is renewed."""
-        left: Any = self._redis.pttl(keys.lease(key))
+        left: Any = self.redis.pttl(keys.lease(key))
         return datetime.fromtimestamp(time.time() + max(left, 0) / 1000, UTC)
 
     def look_again(self, key: str, lane: str, at: datetime) -> None:
         """Offer a later look at this person."""
-        with self._redis.pipeline() as pipe:
-            offer(pipe, self._queues[lane], CONVERGE, key, lane, at=at)
+        with self.redis.pipeline() as pipe:
+            offer(pipe, self.queues[lane], CONVERGE, key, lane, at=at)
             pipe.execute()
 
     def get(self, key: str) -> Person:
         """Return what is known of a person; an empty one for a stranger."""
-        found: Any = self._redis.get(keys.person(key))
+        found: Any = self.redis.get(keys.person(key))
         return Person.model_validate_json(found) if found else Person(key=key)
 
     def mailbox(self, key: str) -> list[Kept]:
         """Return the person's unsettled events, oldest arrival first, at most MAILBOX_READ_MAX."""
-        refs: Any = self._redis.lrange(keys.mailbox(key), 0, MAILBOX_READ_MAX - 1)
-        with self._redis.pipeline(transaction=False) as pipe:
+        refs: Any = self.redis.lrange(keys.mailbox(key), 0, MAILBOX_READ_MAX - 1)
+        with self.redis.pipeline(transaction=False) as pipe:
             for ref in refs:
                 pipe.hmget(keys.event(ref.decode()), *KEPT_FIELDS)
             return [kept_of(found) for found in pipe.execute()]
 
     def owner_of(self, target: str, account_id: str) -> str | None:
         """Return the key of the person whose account this was settled to be; None for nobody's."""
-        found: Any = self._redis.hget(keys.owners(target), account_id)
+        found: Any = self.redis.hget(keys.owners(target), account_id)
         return found.decode() if found else None
-
-    def account_of(self, target: str, name: str) -> str | None:
-        """Return the id of the account of the person with this key, user name or address; None where there is none."""
-        account = (self.namesake(name) or self.get(name)).accounts.get(target)
-        return account.id if account else None
-
-    def namesake(self, key: str) -> Person | None:
-        """Return the person whose user name or address this key is now; None where the key is a person of its own."""
-        alias: Any = self._redis.get(keys.alias(key))
-        if alias is None or alias.decode() == key or self._redis.exists(keys.person(key)):
-            return None
-        other = self.get(alias.decode())
-        return other if key.lower() in other.names() else None
-
-    def hand_over(self, key: str, token: str, lane: str, other: str) -> bool:
-        """Move a name's events to the person who has it, with a job; return False where somebody joins by the name.
-
-        A joiner is never handed over: the address may be another's by now. Raises LeaseLost.
-        """
-        waiting = self.mailbox(key)
-        if not waiting or any(kept.event.kind is Kind.JOINER for kept in waiting):
-            return False
-        with self._redis.pipeline() as pipe:
-            try:
-                pipe.watch(keys.lease(key), keys.mailbox(key))  # type: ignore[no-untyped-call]
-                self._check_lease(pipe, key, token)
-                pipe.multi()
-                for kept in waiting:
-                    _rename(pipe, kept.event, other)
-                offer(pipe, self._queues[lane], CONVERGE, other, lane)
-                pipe.execute()
-            except WatchError as error:
-                raise LeaseLost("the mailbox did not stand still", reason="lease_lost") from error
-        return True
 
     def settle(self, token: str, settled: Settled) -> bool:
         """Make an attempt's results true, all or none; return whether unread events wait, for which the lease is kept.
@@ -151,15 +117,17 @@ class People:
         progress = any(settlement.state not in OPEN_STATES for settlement in settled.settlements)
         aliases = [keys.alias(name) for name in settled.person.claims()]
         for _ in range(SETTLE_TRIES_MAX):
-            with self._redis.pipeline() as pipe:
+            with self.redis.pipeline() as pipe:
                 try:
                     pipe.watch(keys.lease(key), keys.mailbox(key), *aliases)  # type: ignore[no-untyped-call]
-                    self._check_lease(pipe, key, token)
+                    self.check_lease(pipe, key, token)
                     refs: Any = pipe.lrange(keys.mailbox(key), 0, -1)
                     more = _unread(refs, read, progress=progress)
-                    names = self._names_won(pipe, settled.person)
+                    names, kin = self.names_won(pipe, settled.person)
                     pipe.multi()
                     self._write(pipe, settled, names)
+                    for each in kin if settled.links else ():
+                        offer(pipe, self.queues[PEOPLE], CONVERGE, each, PEOPLE)
                     if not more:
                         pipe.delete(keys.lease(key))
                     pipe.execute()
@@ -168,31 +136,47 @@ class People:
                 return more
         raise LeaseLost("the mailbox never stood still", reason="lease_lost")
 
-    def _check_lease(self, pipe: Pipeline, key: str, token: str) -> None:
+    def check_lease(self, pipe: Pipeline, key: str, token: str) -> None:
+        """Raise LeaseLost unless this is the lease's token, as a part of a step that watches it."""
         holder: Any = pipe.get(keys.lease(key))
         if holder is None or holder.decode() != token:
             raise LeaseLost("another job works on this person", reason="lease_lost")
 
-    def _names_won(self, pipe: Pipeline, person: Person) -> list[str]:
-        """Return the names of which the person is the one whom they mean: nobody else has a better claim."""
+    def names_won(self, pipe: Pipeline, person: Person, *, beside: str | None = None) -> tuple[list[str], set[str]]:
+        """Return the names that mean this person, for nobody else has a better claim, and who is to look for kin.
+
+        Whoever loses a name to another may be the same human, of whom two sources speak. As a part of a step that
+        watches the aliases; ``beside`` is the key of somebody who is no rival.
+        """
         claims = person.claims()
         holders: Any = pipe.mget([keys.alias(name) for name in claims]) if claims else []
-        won = []
+        won, losers = [], set()
         for (name, claim), holder in zip(claims.items(), holders, strict=True):
-            rival = self.get(holder.decode()).claims().get(name) if holder and holder.decode() != person.key else None
+            is_rival = holder and holder.decode() not in {person.key, beside}
+            rival = self.get(holder.decode()).claims().get(name) if is_rival else None
             if rival is None or claim > rival:
                 won.append(name)
-        return won
+            if rival is not None:
+                losers.add(holder.decode() if claim > rival else person.key)
+        return won, losers
+
+    def write_person(self, pipe: Pipeline, person: Person, names: Sequence[str]) -> None:
+        """Write what is known of a person, by which names it is found, and whose its accounts are."""
+        pipe.set(keys.person(person.key), person.model_dump_json())
+        for name in names:
+            pipe.set(keys.alias(name), person.key)
+        for target, account in person.accounts.items():
+            pipe.hset(keys.owners(target), account.id, person.key)
 
     def _write(self, pipe: Pipeline, settled: Settled, names: Sequence[str]) -> None:
         person = settled.person
-        _write_person(pipe, person, names)
+        self.write_person(pipe, person, names)
         for settlement in settled.settlements:
             write_event(pipe, settlement)
         for signal, subscribers in settled.signals:
             self._write_signal(pipe, signal, subscribers)
         for lane, at in settled.again:
-            offer(pipe, self._queues[lane], CONVERGE, person.key, lane, at=at)
+            offer(pipe, self.queues[lane], CONVERGE, person.key, lane, at=at)
         for parked in settled.parked:
             _park(pipe, person.key, parked)
         for target in settled.unparked:
@@ -214,7 +198,7 @@ class People:
             pipe.hsetnx(keys.delivery(signal.id, subscriber), "state", "waiting")
             pipe.hsetnx(keys.delivery(signal.id, subscriber), "attempts", "0")
             pipe.expire(keys.delivery(signal.id, subscriber), keys.RETENTION_SECONDS)
-            offer(pipe, self._queues[SIGNALS], DELIVER, signal.id, subscriber)
+            offer(pipe, self.queues[SIGNALS], DELIVER, signal.id, subscriber)
 
 
 def _park(pipe: Pipeline, key: str, parked: Parked) -> None:
@@ -229,25 +213,7 @@ def _leave_line(pipe: Pipeline, key: str, target: str) -> None:
     pipe.hdel(keys.needs(target), key)
 
 
-def _write_person(pipe: Pipeline, person: Person, names: Sequence[str]) -> None:
-    pipe.set(keys.person(person.key), person.model_dump_json())
-    for name in names:
-        pipe.set(keys.alias(name), person.key)
-    for target, account in person.accounts.items():
-        pipe.hset(keys.owners(target), account.id, person.key)
-
-
 def _unread(refs: Sequence[bytes], read: set[str], *, progress: bool) -> bool:
     """Tell whether another read would bring something new; what lies beyond one read waits until some is settled."""
     fresh = any(ref.decode() not in read for ref in refs[:MAILBOX_READ_MAX])
     return fresh or (progress and len(refs) > MAILBOX_READ_MAX)
-
-
-def _rename(pipe: Pipeline, event: Event, other: str) -> None:
-    at = int(event.received_at.timestamp() * 1000)
-    pipe.hset(keys.event(event.ref), "person", other)
-    pipe.lrem(keys.mailbox(event.person), 0, event.ref)
-    pipe.rpush(keys.mailbox(other), event.ref)
-    pipe.zrem(keys.person_events(event.person), event.ref)
-    pipe.zadd(keys.person_events(other), {event.ref: at})
-    pipe.rpush(keys.trace(event.ref), Step(datetime.now(UTC), "link", {"person": other}).to_json())

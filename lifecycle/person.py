@@ -8,8 +8,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from lifecycle.event import PERSON_FIELDS
 
-CUSTOM_PREFIX = "custom."
+CUSTOM, CUSTOM_PREFIX = "custom", "custom."
 NAMES = ("user_name", "email")
+NUMBER = "employee_number"
 
 
 class Status(StrEnum):
@@ -36,6 +37,11 @@ class Claim(NamedTuple):
     """Whoever left takes no name from anybody: addresses are given to others."""
     at: datetime
     event: str
+
+
+def alias_of(field: str, value: str) -> str:
+    """Return the name under which a person is found by a field, in lower case."""
+    return str(value).lower() if field in NAMES else f"{field}={value}".lower()
 
 
 class Account(BaseModel):
@@ -65,6 +71,8 @@ class Person(BaseModel):
     key: str
     status: Fact | None = None
     facts: dict[str, Fact] = {}
+    ids: tuple[str, ...] = ()
+    """Each id that a source has for the person, as ``source:id``, in order of the alphabet."""
     accounts: dict[str, Account] = {}
 
     def fields(self) -> dict[str, Any]:
@@ -88,11 +96,15 @@ class Person(BaseModel):
         return fact.value if fact else None
 
     def claims(self) -> dict[str, Claim]:
-        """Return the claim to each user name and address that the person has, by name in lower case."""
+        """Return the claim to each user name, address and number that the person has, by ``alias_of``."""
         works_here = self.status is None or self.status.value != Status.LEFT.value
-        facts = [fact for name in NAMES if (fact := self.facts.get(name)) and fact.value]
-        facts.sort(key=lambda fact: (fact.at, fact.event))
-        return {str(fact.value).lower(): Claim(works_here, fact.at, fact.event) for fact in facts}
+        facts = [(name, fact) for name in (*NAMES, NUMBER) if (fact := self.facts.get(name)) and fact.value]
+        facts.sort(key=lambda named: (named[1].at, named[1].event))
+        return {alias_of(name, fact.value): Claim(works_here, fact.at, fact.event) for name, fact in facts}
+
+    def external_ids(self) -> frozenset[str]:
+        """Return each id that any source has for the person."""
+        return frozenset(each.partition(":")[2] for each in self.ids)
 
     def names(self) -> set[str]:
         """Return every identifier of the person, in lower case, for protection and for look-ups by people."""

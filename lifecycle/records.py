@@ -116,6 +116,9 @@ class Records:
 
     def person_key(self, name: str) -> str:
         """Return the key of whom this external id, user name or e-mail address names; the name itself if unknown."""
+        linked: Any = self._redis.get(keys.link(name))
+        if linked:
+            return str(linked.decode())
         if self._redis.exists(keys.person(name)) or self._redis.exists(keys.mailbox(name)):
             return name
         found: Any = self._redis.get(keys.alias(name))

@@ -111,6 +111,8 @@ class Settled:
     parked: Sequence[Parked] = ()
     unparked: Sequence[str] = ()
     """Targets for which the person waits no longer."""
+    links: bool = False
+    """Whether persons who have a name in common may be one human."""
 
 
 def event_of(doc: bytes | str, person: bytes | str | None) -> Event:

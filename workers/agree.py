@@ -80,7 +80,8 @@ def task_of(world: World, place: Place, person: Person, wanted: Wanted, talk: Co
     policy = world.config.policy
     return Task(
         person=person.key,
-        wanted=with_manager(wanted, partial(world.people.account_of, place.name)),
+        wanted=with_manager(wanted, partial(world.links.account_of, place.name)),
+        ids=person.external_ids(),
         account=person.accounts.get(place.name),
         cautious=cautious,
         protected=frozenset(name.lower() for name in policy.protected),

@@ -15,9 +15,11 @@ import structlog
 from lifecycle.errors import Postponed
 from lifecycle.event import Kind
 from lifecycle.people import LeaseLost
+from lifecycle.person import Person
 from lifecycle.settlement import Kept, Settlement
 from workers.agree import agree
 from workers.fold import Folded, fold
+from workers.kinship import twin, united
 from workers.outcome import Place, Result, World
 from workers.settle import settle, still_open, waits
 
@@ -37,11 +39,10 @@ def converge(world: World, key: str, lane: str) -> None:
         people.look_again(key, lane, people.lease_ends_at(key))
         return
     try:
-        other = people.namesake(key)
-        if other is not None and people.hand_over(key, token, lane, other.key):
+        if _is_anothers(world, key, token, lane):
             return
         for _ in range(ROUNDS_MAX):
-            if not attempt(world, key, token):
+            if not attempt(world, key, token, lane):
                 return
         people.look_again(key, lane, datetime.now(UTC))
     except LeaseLost:
@@ -52,16 +53,48 @@ def converge(world: World, key: str, lane: str) -> None:
         people.free(key, token)
 
 
-def attempt(world: World, key: str, token: str) -> bool:
+def _is_anothers(world: World, key: str, token: str, lane: str) -> bool:
+    """Hand over what is about somebody whom we know by another key; return whether nothing is left to do here."""
+    links = world.links
+    if other := links.linked(key):
+        _leave_lines(world, key)
+        return links.hand_over(key, token, lane, other, joiners=True)
+    namesake = links.namesake(key)
+    return namesake is not None and links.hand_over(key, token, lane, namesake.key, joiners=False)
+
+
+def _join(world: World, key: str, token: str, lane: str, other: Person) -> None:
+    """Make one person of two that are one human, under the leases of both; later, while the other is worked on."""
+    people, links = world.people, world.links
+    other_token = people.take(other.key)
+    if other_token is None:
+        links.look_again(key, lane, other.key)
+        return
+    try:
+        merged = united(world.config, people.get(key), people.get(other.key))
+        links.merge(key, token, lane, other_token, merged)
+        log.info("person.linked", lane=lane)
+    finally:
+        people.free(other.key, other_token)
+
+
+def _leave_lines(world: World, key: str) -> None:
+    for name in world.people.leave_lines(key, world.places):
+        world.places[name].gate.give_up(key)
+
+
+def attempt(world: World, key: str, token: str, lane: str) -> bool:
     """Make one attempt and settle it; return whether there is more to read. Raises LeaseLost."""
     people = world.people
     people.renew(key, token)
     mailbox = people.mailbox(key)
-    if not mailbox:
-        for name in people.leave_lines(key, world.places):
-            world.places[name].gate.give_up(key)
-        return not people.free(key, token, only_if_empty=True)
     folded = fold(world.config, people.get(key), mailbox, datetime.now(UTC))
+    if (other := twin(world.config, world.links, folded.person)) is not None:
+        _join(world, key, token, lane, other)
+        return False
+    if not mailbox:
+        _leave_lines(world, key)
+        return not people.free(key, token, only_if_empty=True)
     deadline = time.monotonic() + ATTEMPT_SECONDS_MAX
 
     def may_send() -> None:

@@ -7,15 +7,16 @@ changes nothing, and any permutation of a story ends in the same person.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from lifecycle.config import Config
-from lifecycle.event import Event, Kind
-from lifecycle.person import CUSTOM_PREFIX, Fact, Person, Status
+from lifecycle.event import OPERATOR, OURSELVES, Event, Kind
+from lifecycle.person import CUSTOM, CUSTOM_PREFIX, Fact, Person, Status
 from lifecycle.settlement import Kept
 from workers.dates import due_at, overtaken
+from workers.order import Order
 from workers.screen import LeftOut, screen
 
-CUSTOM = "custom"
 STATUS = {Kind.JOINER: Status.ACTIVE, Kind.LEAVER: Status.LEFT}
 
 
@@ -40,8 +41,9 @@ def fold(config: Config, person: Person, mailbox: Sequence[Kept], now: datetime)
     moments = {event.ref: due_at(config, person, event) for event in events}
     due = [event for event in events if moments[event.ref] <= now]
     ahead = [event for event in events if moments[event.ref] > now]
+    order = Order.of(config)
     for event in due:
-        person = _with(person, event)
+        person = _with(person, event, order)
     superseded = {event.ref: outranking for event in due if (outranking := _outranked_by(person, event))}
     superseded |= overtaken(person, ahead, moments)
     return Folded(
@@ -53,19 +55,26 @@ def fold(config: Config, person: Person, mailbox: Sequence[Kept], now: datetime)
     )
 
 
-def _with(person: Person, event: Event) -> Person:
+def _with(person: Person, event: Event, order: Order) -> Person:
     facts = dict(person.facts)
     for name, value in _facts(event, person):
         fact = Fact(value=value, at=event.occurred_at, event=event.ref)
         # A null for all custom fields also outranks an older one that arrives after it.
         known = (facts.get(name), facts.get(CUSTOM) if name.startswith(CUSTOM_PREFIX) else None)
-        facts[name] = max((fact, *filter(None, known)), key=_rank)
+        facts[name] = max((fact, *filter(None, known)), key=partial(order.rank, name))
     status = person.status
     if event.kind in STATUS:
         fact = Fact(value=STATUS[event.kind].value, at=event.occurred_at, event=event.ref)
-        if status is None or _status_rank(status) < _status_rank(fact):
+        if status is None or order.status_rank(status) < order.status_rank(fact):
             status = fact
-    return person.model_copy(update={"facts": facts, "status": status})
+    return person.model_copy(update={"facts": facts, "status": status, "ids": _ids(person, event)})
+
+
+def _ids(person: Person, event: Event) -> tuple[str, ...]:
+    external_id = event.profile.external_id
+    if external_id is None or event.source in {OPERATOR, OURSELVES}:
+        return person.ids
+    return tuple(sorted({*person.ids, f"{event.source}:{external_id}"}))
 
 
 def _facts(event: Event, person: Person) -> Iterable[tuple[str, object]]:
@@ -78,16 +87,6 @@ def _facts(event: Event, person: Person) -> Iterable[tuple[str, object]]:
             yield from ((known, None) for known in person.facts if known.startswith(CUSTOM_PREFIX))
         else:
             yield from ((f"{CUSTOM_PREFIX}{key}", part) for key, part in value.items())
-
-
-def _rank(fact: Fact) -> tuple[datetime, str]:
-    # The event's name decides between equal times, so that the order of arrival never does.
-    return fact.at, fact.event
-
-
-def _status_rank(fact: Fact) -> tuple[datetime, bool, str]:
-    # At equal times a leaver wins.
-    return fact.at, fact.value == Status.LEFT.value, fact.event
 
 
 def _outranked_by(person: Person, event: Event) -> str | None:

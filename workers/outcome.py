@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from lifecycle.config import Config
 from lifecycle.event import State
+from lifecycle.links import Links
 from lifecycle.people import People
 from lifecycle.settlement import Parked
 from lifecycle.target import Target as Section
@@ -55,6 +57,11 @@ class World:
     config: Config
     people: People
     places: Mapping[str, Place]
+
+    @cached_property
+    def links(self) -> Links:
+        """Return the ways from keys to persons."""
+        return Links(self.people)
 
 
 @dataclass(frozen=True)

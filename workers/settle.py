@@ -63,6 +63,7 @@ def settle(
         revoked=_revoked(cause, results),
         parked=[result.parked for result in results if result.parked],
         unparked=_unparked(mailbox, results),
+        links=bool(config.policy.link_by),
     )
 
 

@@ -20,6 +20,8 @@ class Task:
     person: str
     """The person's key."""
     wanted: Wanted
+    ids: frozenset[str]
+    """Every id that a source has for the person: the account may bear any of them."""
     account: Account | None
     """The account as last settled; None for a first meeting."""
     cautious: bool

@@ -70,6 +70,7 @@ class House:
             groups=self.groups,
             talk=self.talk,
             believes_nobody=lambda *_: False,
+            ids=frozenset(),
             allow=lambda _kind: None,
             owner_of=lambda _: None,
         )

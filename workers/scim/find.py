@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 
 from lifecycle.errors import Held, Postponed
 from lifecycle.person import Account
-from workers.policy import Wanted
 from workers.resource import Resource, attribute, is_active
 from workers.scim.capabilities import PAGE_SIZE
 from workers.task import Task
@@ -30,7 +29,7 @@ def find(task: Task) -> Resource | None:
     if account is not None:
         shown = task.client.get(task.talk, USERS, account.id)
         if shown is not None:
-            return _verified(shown, account, wanted)
+            return _verified(shown, account, task)
         _check_lag(task, account)
     if not task.can.filter:
         return _among(task, task.client.everyone(task.talk, USERS))
@@ -93,7 +92,7 @@ def mine(task: Task, hits: list[Resource], name: str) -> Resource | None:
     found = hits[0]
     external_id, owner = attribute(found, "externalId"), task.owner_of(str(found["id"]))
     known = f", and this person's is {task.account.id}" if task.account else ""
-    if name != "externalId" and external_id and external_id != task.wanted.external_id:
+    if name != "externalId" and external_id and external_id not in {task.wanted.external_id, *task.ids}:
         text = f"the account of this userName belongs to another externalId: {_shown(hits)}{known}"
         raise Held(text, reason="other_owner")
     # Whom we know by this very name alone may be the same human; not so when that one left and the name is used again.
@@ -116,13 +115,13 @@ def _shown(hits: Iterable[Resource]) -> str:
     return ", ".join(sorted(lines))
 
 
-def _verified(found: Resource, account: Account, wanted: Wanted) -> Resource:
+def _verified(found: Resource, account: Account, task: Task) -> Resource:
     """Check that the id still names the same person: the RFC reuses none, but targets are restored and rebuilt."""
-    owner = attribute(found, "externalId")
+    wanted, owner = task.wanted, attribute(found, "externalId")
     names = {str(name).lower() for name in (account.user_name, wanted.user_name) if name}
     name = str(attribute(found, "userName") or "").lower()
     if owner and wanted.external_id:
-        if owner != wanted.external_id:
+        if owner not in {wanted.external_id, *task.ids}:
             raise Held(
                 f"the account {account.id} now belongs to another externalId: {owner}, not {wanted.external_id}",
                 reason="other_owner",

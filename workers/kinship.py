@@ -1,0 +1,64 @@
+"""Whether two persons are one human of whom two sources speak; and the one that they make together."""
+
+from functools import partial
+
+from lifecycle.config import Config
+from lifecycle.links import Links
+from lifecycle.person import Person, Status, alias_of
+from workers.order import Order
+
+
+def twin(config: Config, links: Links, person: Person) -> Person | None:
+    """Return the person who is the same human as this one, by the fields that the policy links by; None for nobody."""
+    names = {alias_of(field, value) for field in config.policy.link_by if (value := person.value(field))}
+    found = [other for other in links.holders(sorted(names)).values() if other.key != person.key]
+    return next((other for other in found if may_be_one(person, other)), None)
+
+
+def may_be_one(one: Person, other: Person) -> bool:
+    """Tell whether nothing speaks against it.
+
+    A source that has two ids means two humans. So do two accounts on one target; and whoever joins after the other left
+    may be the next one to whom the address was given.
+    """
+    theirs = {target: account.id for target, account in other.accounts.items()}
+    mine = {target: account.id for target, account in one.accounts.items()}
+    return not (
+        any(mine[target] != theirs[target] for target in mine.keys() & theirs.keys())
+        or any(_ids(one, source).isdisjoint(_ids(other, source)) for source in _sources(one) & _sources(other))
+        or _came_after(one, other)
+        or _came_after(other, one)
+    )
+
+
+def united(config: Config, person: Person, other: Person) -> Person:
+    """Return the one human of two persons, under the other's key: of each field the word that counts more."""
+    order = Order.of(config)
+    facts = dict(other.facts)
+    for name, fact in person.facts.items():
+        facts[name] = max(fact, facts.get(name, fact), key=partial(order.rank, name))
+    statuses = [each.status for each in (person, other) if each.status]
+    return other.model_copy(
+        update={
+            "facts": facts,
+            "status": max(statuses, key=order.status_rank, default=None),
+            "ids": tuple(sorted({*person.ids, *other.ids})),
+            "accounts": {**person.accounts, **other.accounts},
+        }
+    )
+
+
+def _came_after(one: Person, left: Person) -> bool:
+    """Tell whether somebody joined after another had left."""
+    if one.status is None or left.status is None:
+        return False
+    statuses = (one.status.value, left.status.value)
+    return statuses == (Status.ACTIVE.value, Status.LEFT.value) and one.status.at > left.status.at
+
+
+def _sources(person: Person) -> set[str]:
+    return {each.partition(":")[0] for each in person.ids}
+
+
+def _ids(person: Person, source: str) -> set[str]:
+    return {each for each in person.ids if each.startswith(f"{source}:")}
