@@ -155,7 +155,7 @@ class Failures:
                 raise Unknown(f"event:{ref} was retried by somebody else", reason="failure_unknown")
             pipe.multi()
             deliveries = dump_deliveries(_anew(kept.deliveries))
-            pipe.hset(keys.event(ref), mapping={"state": State.KEPT.value, "deliveries": deliveries})
+            pipe.hset(keys.event(ref), mapping={"state": State.KEPT.value, "deliveries": deliveries, "deaths": 0})
             move(pipe, event, kept.state, State.KEPT)
             for target in kept.deliveries:
                 # Whoever retries may have made the group that was missing.
@@ -171,6 +171,7 @@ class Failures:
             pipe.multi()
             pipe.zrem(keys.FAILURES, f"signal:{rest}")
             pipe.hset(keys.delivery(signal_id, subscriber), mapping={"state": "waiting", "attempts": 0})
+            pipe.zadd(keys.UNDELIVERED, {f"{signal_id}:{subscriber}": time.time() * 1000})
             offer(pipe, self._queues[SIGNALS], DELIVER, signal_id, subscriber)
             pipe.execute()
 

@@ -3,12 +3,18 @@
 ==========================================  ======  ===================================================================
 key                                         type    holds, and how long
 ==========================================  ======  ===================================================================
-gatepost:event:SOURCE:ID                    hash    doc, state, deliveries, reason, detail, settled_at. Its existence
-is the
-                                                    seen-mark. No expiry while open or stuck, then RETENTION
+gatepost:event:SOURCE:ID                    hash    doc, person, state, deliveries, reason, detail, ruling, deaths. Its
+                                                    existence is the seen-mark. No expiry while open or stuck, then
+                                                    RETENTION
 gatepost:trace:SOURCE:ID                    list    the event's timeline, JSON lines; lives as long as the event
 gatepost:mailbox:PERSON                     list    refs of events that are not settled; gone when empty
 gatepost:lease:PERSON                       string  token of the job that works on this person; LEASE
+gatepost:working                            zset    WORKER|PERSON by the end of its lease; until it is freed
+gatepost:alive:WORKER                       string  that a worker process lives; ALIVE
+gatepost:leader                             string  the worker process that sweeps; two seconds
+gatepost:resumed:NAME                       string  that this was just offered again; three seconds
+gatepost:due                                zset    refs of scheduled events by when they are due; until then
+gatepost:undelivered                        zset    SIGNAL:SUBSCRIBER by when the next attempt is due; until taken
 gatepost:person:KEY                         string  the person, JSON; never expires: it is what we know
 gatepost:person-events:PERSON               zset    refs by time received; trimmed to RETENTION
 gatepost:alias:NAME                         string  person key of a user name or e-mail address; never expires
@@ -52,7 +58,8 @@ gatepost:ready                              string  written by the readiness pro
 from lifecycle.event import State
 
 RETENTION_SECONDS = 90 * 86_400
-LEASE_MILLISECONDS = 15_000
+LEASE_MILLISECONDS = 4_000
+ALIVE_MILLISECONDS = 3_000
 GROUPS_TTL_SECONDS = 3_600
 GROUPS_MISSING_TTL_SECONDS = 60
 NESTED_TTL_SECONDS = 3_600
@@ -67,6 +74,10 @@ SIGNALS = "gatepost:signals"
 METRICS = "gatepost:metrics"
 READY = "gatepost:ready"
 TARGETS = "gatepost:targets"
+WORKING = "gatepost:working"
+LEADER = "gatepost:leader"
+DUE = "gatepost:due"
+UNDELIVERED = "gatepost:undelivered"
 
 
 def event(ref: str) -> str:
@@ -97,6 +108,16 @@ def mailbox(person: str) -> str:
 def lease(person: str) -> str:
     """Name the lock of one person."""
     return f"gatepost:lease:{person}"
+
+
+def alive(worker: str) -> str:
+    """Name the heartbeat of a worker process."""
+    return f"gatepost:alive:{worker}"
+
+
+def resumed(name: str) -> str:
+    """Name that somebody's job was just offered again."""
+    return f"gatepost:resumed:{name}"
 
 
 def person(key: str) -> str:

@@ -14,7 +14,8 @@ from redis.exceptions import WatchError
 
 from lifecycle import keys
 from lifecycle.event import Event, Kind
-from lifecycle.people import MAILBOX_READ_MAX, LeaseLost, People
+from lifecycle.leases import LeaseLost
+from lifecycle.people import MAILBOX_READ_MAX, People
 from lifecycle.person import Person
 from lifecycle.queue import CONVERGE, LANE_OF_KIND, offer
 from lifecycle.settlement import Kept, Step

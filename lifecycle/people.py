@@ -7,7 +7,7 @@ lease only when the mailbox holds nothing unread, so there is no moment at which
 import json
 import time
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -17,8 +17,8 @@ from redis.exceptions import WatchError
 from rq import Queue
 
 from lifecycle import keys, metrics
-from lifecycle.errors import GatepostError
 from lifecycle.event import OPEN_STATES
+from lifecycle.leases import LeaseLost, Leases
 from lifecycle.person import Person
 from lifecycle.queue import CONVERGE, DELIVER, PEOPLE, SIGNALS, offer
 from lifecycle.settlement import KEPT_FIELDS, Kept, Parked, Settled, kept_of, write_event
@@ -27,46 +27,17 @@ from lifecycle.signal import Signal
 MAILBOX_READ_MAX = 200
 SETTLE_TRIES_MAX = 20
 
-# KEYS: lease. ARGV: token, milliseconds. A lease that ran out is lost even if nobody has it now: somebody may have had
-# it.
-RENEW = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('PEXPIRE', KEYS[1], ARGV[2])"
-# KEYS: lease, mailbox. ARGV: token, 1 to keep the lease while the mailbox holds something. Answers 1 unless kept.
-FREE = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 1 end
-if ARGV[2] == '1' and redis.call('LLEN', KEYS[2]) > 0 then return 0 end
-redis.call('DEL', KEYS[1])
-return 1
-"""
-
-
-class LeaseLost(GatepostError):
-    """Another job works on this person now; whatever we found is for it to find again."""
-
 
 class People:
     """The persons in Redis."""
 
-    def __init__(self, redis: Redis, queues: dict[str, Queue]) -> None:
-        """Keep the connection, which has to decode nothing, and RQ's queues."""
+    def __init__(self, redis: Redis, queues: dict[str, Queue], worker: str | None = None) -> None:
+        """Keep the connection, which has to decode nothing, RQ's queues, and the name of this process."""
         self.redis = redis
         self.queues = queues
-        self._renew = redis.register_script(RENEW)
-        self._free = redis.register_script(FREE)
-
-    def take(self, key: str) -> str | None:
-        """Take the lease of a person and return its token; None while another job works on the person."""
-        token = uuid4().hex
-        return token if self.redis.set(keys.lease(key), token, nx=True, px=keys.LEASE_MILLISECONDS) else None
-
-    def renew(self, key: str, token: str) -> None:
-        """Prolong the lease before an effect. Raises LeaseLost when another job has it."""
-        if not self._renew(keys=[keys.lease(key)], args=[token, keys.LEASE_MILLISECONDS]):
-            raise LeaseLost("another job works on this person", reason="lease_lost")
-
-    def free(self, key: str, token: str, *, only_if_empty: bool = False) -> bool:
-        """Give the lease back; return False where it was kept because the mailbox holds something."""
-        arguments: list[str | int] = [token, int(only_if_empty)]
-        return bool(self._free(keys=[keys.lease(key), keys.mailbox(key)], args=arguments))
+        self.leases = Leases(redis, worker or uuid4().hex)
+        self.take, self.renew, self.free = self.leases.take, self.leases.renew, self.leases.free
+        self.lease_ends_at = self.leases.ends_at
 
     def leave_lines(self, key: str, targets: Iterable[str]) -> list[str]:
         """Take a person of whom nothing is left to do out of every line; return the targets that had let it in."""
@@ -77,11 +48,6 @@ class People:
             for target in targets:
                 _leave_line(pipe, key, target)
             return [target for target, granted in zip(targets, pipe.execute(), strict=False) if granted]
-
-    def lease_ends_at(self, key: str) -> datetime:
-        """Return when the present holder's lease ends unless it is renewed."""
-        left: Any = self.redis.pttl(keys.lease(key))
-        return datetime.fromtimestamp(time.time() + max(left, 0) / 1000, UTC)
 
     def look_again(self, key: str, lane: str, at: datetime) -> None:
         """Offer a later look at this person."""
@@ -129,7 +95,7 @@ class People:
                     for each in kin if settled.links else ():
                         offer(pipe, self.queues[PEOPLE], CONVERGE, each, PEOPLE)
                     if not more:
-                        pipe.delete(keys.lease(key))
+                        self.leases.free_in(pipe, key)
                     pipe.execute()
                 except WatchError:
                     continue
@@ -197,6 +163,7 @@ class People:
             # One that is here already keeps its state: what was delivered is not delivered again.
             pipe.hsetnx(keys.delivery(signal.id, subscriber), "state", "waiting")
             pipe.hsetnx(keys.delivery(signal.id, subscriber), "attempts", "0")
+            pipe.zadd(keys.UNDELIVERED, {f"{signal.id}:{subscriber}": now * 1000}, nx=True)
             pipe.expire(keys.delivery(signal.id, subscriber), keys.RETENTION_SECONDS)
             offer(pipe, self.queues[SIGNALS], DELIVER, signal.id, subscriber)
 

@@ -82,6 +82,8 @@ class Settlement:
     steps: tuple[Step, ...]
     reason: str | None = None
     detail: str | None = None
+    due_at: datetime | None = None
+    """When a scheduled event takes effect."""
 
 
 @dataclass(frozen=True)
@@ -152,9 +154,15 @@ def write_event(pipe: Pipeline, settlement: Settlement) -> None:
         "reason": settlement.reason or "",
         "detail": settlement.detail or "",
         "settled_at": "" if state in OPEN_STATES else str(now),
+        # Whoever writes this lives.
+        "deaths": 0,
     }
     pipe.hset(keys.event(event.ref), mapping=record)
     move(pipe, event, settlement.kept.state, state)
+    if settlement.due_at is not None:
+        pipe.zadd(keys.DUE, {event.ref: settlement.due_at.timestamp() * 1000})
+    else:
+        pipe.zrem(keys.DUE, event.ref)
     if settlement.steps:
         pipe.rpush(keys.trace(event.ref), *(step.to_json() for step in settlement.steps))
         pipe.ltrim(keys.trace(event.ref), -TRACE_LINES_MAX, -1)

@@ -12,7 +12,7 @@ from lifecycle.errors import Misconfigured
 from lifecycle.lifeline import hold_lifeline
 from lifecycle.log import set_up_logs
 from lifecycle.queue import LANES, SIGNALS, connect
-from workers.jobs import config, keeper, rounds, warm
+from workers.jobs import WORKER, config, keeper, pulse, rounds, sweeper, warm
 from workers.worker import make_worker
 
 EXIT_MISCONFIGURED, EXIT_NO_REDIS = 2, 3
@@ -38,8 +38,10 @@ def main() -> None:
         print(error.message, file=sys.stderr)
         sys.exit(EXIT_MISCONFIGURED)
     try:
-        worker = make_worker(connect(found.redis.url, patient=True), options.lane)
+        worker = make_worker(connect(found.redis.url, patient=True), options.lane, WORKER)
         warm(options.lane)
+        pulse(options.lane).start()
+        sweeper().start()
         if options.lane != SIGNALS:
             keeper().start()
             rounds().start()

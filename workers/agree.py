@@ -10,8 +10,8 @@ from rq.timeouts import JobTimeoutException
 
 from lifecycle.errors import GatepostError, Held, Postponed, Waiting
 from lifecycle.event import State
+from lifecycle.leases import LeaseLost
 from lifecycle.log import fault
-from lifecycle.people import LeaseLost
 from lifecycle.person import Account, Person
 from lifecycle.settlement import Kept, Parked
 from workers.gate import AT_ONCE, Permit, Rank

@@ -14,7 +14,7 @@ import structlog
 
 from lifecycle.errors import Postponed
 from lifecycle.event import Kind
-from lifecycle.people import LeaseLost
+from lifecycle.leases import LeaseLost
 from lifecycle.person import Person
 from lifecycle.settlement import Kept, Settlement
 from workers.agree import agree

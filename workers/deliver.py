@@ -110,6 +110,10 @@ class Deliverer:
             pipe.rpush(keys.attempts(signal_id, name), json.dumps({"number": number, **attempt}))
             pipe.expire(keys.attempts(signal_id, name), keys.RETENTION_SECONDS)
             pipe.hset(keys.delivery(signal_id, name), mapping=fields)
+            if at:
+                pipe.zadd(keys.UNDELIVERED, {f"{signal_id}:{name}": at.timestamp() * 1000})
+            else:
+                pipe.zrem(keys.UNDELIVERED, f"{signal_id}:{name}")
             metrics.count(pipe, "gatepost_signals", name, "retried" if at else state)
             if at:
                 offer(pipe, self._queue, DELIVER, signal_id, name, at=at)

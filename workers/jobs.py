@@ -1,12 +1,13 @@
 """The functions that RQ calls; each only wires. The process's clients are made at the first job and stay warm."""
 
 from functools import cache
+from uuid import uuid4
 
 from redis import Redis
 
 from lifecycle.config import Config, check_adapters, config_path, load
 from lifecycle.people import People
-from lifecycle.queue import connect, lanes
+from lifecycle.queue import SIGNALS, connect, lanes
 from lifecycle.target import Target
 from workers import converge as convergence
 from workers.deliver import Deliverer
@@ -15,11 +16,13 @@ from workers.http import Http
 from workers.keeper import Keeper
 from workers.outcome import Place, World
 from workers.policy import mapping_of
+from workers.pulse import Pulse
 from workers.rounds import Rounds
 from workers.scim.client import Client
 from workers.scim.discovery import Discovery
 from workers.scim.groups import Groups
 from workers.scim.proof import Proof
+from workers.sweeper import Sweeper
 from workers.targets import TARGETS
 
 SIGNAL_ANSWER_BYTES_MAX = 65_536
@@ -34,6 +37,9 @@ def deliver(signal_id: str, subscriber: str) -> None:
     """Make one attempt to deliver a signal."""
     deliverer().deliver(signal_id, subscriber)
 
+
+# The name of this process, under which it is known to be alive.
+WORKER = uuid4().hex
 
 JOBS = frozenset({f"{__name__}.{function.__name__}" for function in (converge, deliver)})
 
@@ -54,7 +60,7 @@ def world() -> World:
     places = {}
     for name, target in found.targets.items():
         places[name] = place_of(redis, name, target, Http(), create_groups=found.policy.create_groups)
-    return World(found, People(redis, lanes(redis)), places)
+    return World(found, People(redis, lanes(redis), WORKER), places)
 
 
 def place_of(redis: Redis, name: str, target: Target, http: Http, *, create_groups: bool = False) -> Place:
@@ -80,6 +86,18 @@ def keeper() -> Keeper:
     return Keeper(redis, gates, lanes(redis))
 
 
+def pulse(lane: str) -> Pulse:
+    """Make what says that this process lives, and renews the leases of its jobs."""
+    redis = connect(config().redis.url, patient=True)
+    return Pulse(redis, WORKER, (lambda: None) if lane == SIGNALS else world().people.leases.renew_all)
+
+
+def sweeper() -> Sweeper:
+    """Make what offers again what nobody holds any more, with a connection of its own."""
+    redis = connect(config().redis.url, patient=True)
+    return Sweeper(redis, WORKER, People(redis, lanes(redis), WORKER), lanes(redis))
+
+
 def rounds() -> Rounds:
     """Make what looks at the targets now and then."""
     return Rounds(world().places.values)
@@ -96,7 +114,7 @@ def deliverer() -> Deliverer:
 
 def warm(lane: str) -> None:
     """Make a lane's clients before its first job, and look up the groups that the policy names."""
-    if lane == "signals":
+    if lane == SIGNALS:
         deliverer()
         return
     policy = config().policy

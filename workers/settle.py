@@ -7,14 +7,15 @@ from typing import Any
 
 from lifecycle.config import Config
 from lifecycle.event import Event, Kind, State
+from lifecycle.person import Person
 from lifecycle.queue import LANE_OF_KIND, LEAVERS, PEOPLE, lanes_of
 from lifecycle.settlement import Delivery, Kept, Settled, Settlement, Step
-from lifecycle.signal import iso
+from lifecycle.signal import Signal, iso
 from workers.fold import Folded
 from workers.gate import WHY
 from workers.outcome import Result
 from workers.scim.client import Exchange
-from workers.signals import signals_for
+from workers.signals import given_up, signals_for, wanted_by
 
 # The worst outcome of an event's targets is its own: what is still to come, then what needs a person, then what was
 # done.
@@ -53,7 +54,7 @@ def settle(
     return Settled(
         person=person,
         settlements=settlements,
-        signals=signals_for(config.subscribers, person, cause, results, now) if cause else (),
+        signals=wanted_by(config.subscribers, _signals(folded, person, mailbox, cause, results, now)),
         again=_again(settlements, folded.scheduled, now),
         requests=[
             (result.place, each.method, str(each.status or "none"))
@@ -65,6 +66,22 @@ def settle(
         unparked=_unparked(mailbox, results),
         links=bool(config.policy.link_by),
     )
+
+
+def _signals(
+    folded: Folded,
+    person: Person,
+    mailbox: Sequence[Kept],
+    cause: Event | None,
+    results: Sequence[Result],
+    now: datetime,
+) -> list[Signal]:
+    found = signals_for(person, cause, results, now) if cause else []
+    for kept in mailbox:
+        left_out = folded.left_out.get(kept.event.ref)
+        if left_out is not None and left_out.state is State.FAILED:
+            found.append(given_up(person, kept.event, left_out, now))
+    return found
 
 
 def _cause(folded: Folded) -> Event | None:
@@ -89,7 +106,7 @@ def _settlement(
         return Settlement(kept, left_out.state, kept.deliveries, (step,), left_out.reason, left_out.detail)
     if (moment := folded.scheduled.get(ref)) is not None:
         steps = () if kept.state is State.SCHEDULED else (Step(now, "fold", {"scheduled_for": str(moment)}),)
-        return Settlement(kept, State.SCHEDULED, kept.deliveries, steps)
+        return Settlement(kept, State.SCHEDULED, kept.deliveries, steps, due_at=moment)
     return _delivered(config, kept, results, cause, now)
 
 

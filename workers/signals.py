@@ -1,7 +1,7 @@
 """What subscribers are told of an attempt: one signal for each target that changed or failed. Pure."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,25 +10,43 @@ from lifecycle.event import Event, State
 from lifecycle.person import Person, Status
 from lifecycle.signal import Signal, iso, make_signal
 from workers.outcome import Result
+from workers.screen import LeftOut
 
 DELIVERY_FAILED = "delivery.failed"
 REASONS = {"provisioned": "joined", "updated": "moved", "suspended": "left", "restored": "returned"}
 
 
 def signals_for(
-    subscribers: Mapping[str, Subscriber],
     person: Person,
     cause: Event,
     results: Sequence[Result],
     now: datetime,
-) -> list[tuple[Signal, list[str]]]:
-    """Return the signals of an attempt, each with the subscribers that want it."""
+) -> list[Signal]:
+    """Return the signals of an attempt."""
     signals = []
     for result in results:
         if result.agreement.change:
             signals.append(_change(person, cause, result, now))
         if result.state is State.FAILED:
             signals.append(_failed(person, cause, result, now))
+    return signals
+
+
+def given_up(person: Person, event: Event, left_out: LeftOut, now: datetime) -> Signal:
+    """Return what is told of an event that failed before any target was asked."""
+    data = _head(person, event, None, left_out.reason) | {
+        "kind": event.kind.value,
+        "detail": left_out.detail,
+        "received_at": iso(event.received_at),
+        "failed_at": iso(now),
+    }
+    return make_signal(
+        DELIVERY_FAILED, person=person.key, event=event.ref, target="", data=data, at=now, nonce=iso(now)
+    )
+
+
+def wanted_by(subscribers: Mapping[str, Subscriber], signals: Iterable[Signal]) -> list[tuple[Signal, list[str]]]:
+    """Join each signal with the subscribers that want it."""
     return [
         (signal, [name for name, subscriber in subscribers.items() if subscriber.wants(signal.type)])
         for signal in signals
@@ -83,7 +101,7 @@ def _failed(person: Person, cause: Event, result: Result, now: datetime) -> Sign
     )
 
 
-def _head(person: Person, cause: Event, target: str, reason: str) -> dict[str, Any]:
+def _head(person: Person, cause: Event, target: str | None, reason: str) -> dict[str, Any]:
     return {
         "event": cause.id,
         "source": cause.source,

@@ -69,10 +69,11 @@ class LaneWorker(SimpleWorker):
         raise StopRequested
 
 
-def make_worker(redis: Redis, lane: str) -> LaneWorker:
-    """Return the worker of a lane, not yet started."""
+def make_worker(redis: Redis, lane: str, name: str | None = None) -> LaneWorker:
+    """Return the worker of a lane, not yet started; its name tells later whether it lives."""
     return LaneWorker(
         [lane],
+        name=name,
         connection=redis,
         serializer=JSONSerializer,
         job_class=OurJob,

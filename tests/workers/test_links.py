@@ -8,8 +8,9 @@ from redis import Redis
 
 from lifecycle.config import Config
 from lifecycle.event import Event, Kind
+from lifecycle.leases import LeaseLost
 from lifecycle.links import Links
-from lifecycle.people import LeaseLost, People
+from lifecycle.people import People
 from lifecycle.policy import Policy
 from lifecycle.queue import lanes
 from tests.workers.fake_scim import FakeScim

@@ -10,7 +10,7 @@ from redis import Redis
 
 from lifecycle import keys
 from lifecycle.errors import Postponed, Refused
-from lifecycle.people import LeaseLost
+from lifecycle.leases import LeaseLost
 from tests.workers.fake_scim import GROUP, Quirk, answers, cuts_after
 from tests.workers.memberships import House, house
 from workers.scim.capabilities import Capabilities

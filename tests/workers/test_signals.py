@@ -15,7 +15,7 @@ from tests.conftest import SUBSCRIBER_SECRET
 from tests.workers.stories import AT, BO, event, person
 from workers.outcome import Result
 from workers.scim.client import Conversation
-from workers.signals import signals_for
+from workers.signals import signals_for, wanted_by
 from workers.task import Agreement
 
 NOW = AT + timedelta(milliseconds=412)
@@ -44,7 +44,8 @@ def made(
     *results: Result, known: Person | None = None, cause: Event = LEAVER, **subscribers: Subscriber
 ) -> list[tuple[Signal, list[str]]]:
     """Return the signals of an attempt."""
-    return signals_for(subscribers or {"siem": subscriber()}, known or person("left", **BO), cause, results, NOW)
+    found = signals_for(known or person("left", **BO), cause, results, NOW)
+    return wanted_by(subscribers or {"siem": subscriber()}, found)
 
 
 def body(signal: Signal) -> dict[str, Any]:
@@ -147,19 +148,17 @@ def test_every_target_has_its_own_signal() -> None:
 
 def test_id_comes_from_the_cause() -> None:
     """The same change of the same event on the same target never makes two signals, whenever it is told."""
-    later = signals_for(
-        {"siem": subscriber()}, person("left", **BO), LEAVER, [result(change="suspended")], datetime.now(UTC)
-    )
+    (later,) = signals_for(person("left", **BO), LEAVER, [result(change="suspended")], datetime.now(UTC))
 
-    assert made(result(change="suspended"))[0][0].id == later[0][0].id
-    assert made(result(change="updated"))[0][0].id != later[0][0].id
+    assert made(result(change="suspended"))[0][0].id == later.id
+    assert made(result(change="updated"))[0][0].id != later.id
 
 
 def test_failure_that_happens_again_is_news() -> None:
     """After a retry the same event may fail again, under an id of its own."""
-    again = signals_for({"siem": subscriber()}, person(), LEAVER, [result(State.FAILED)], NOW + timedelta(hours=1))
+    (again,) = signals_for(person(), LEAVER, [result(State.FAILED)], NOW + timedelta(hours=1))
 
-    assert made(result(State.FAILED))[0][0].id != again[0][0].id
+    assert made(result(State.FAILED))[0][0].id != again.id
 
 
 @pytest.mark.parametrize(

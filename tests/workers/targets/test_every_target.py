@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 
 from lifecycle.errors import GatepostError, Held, Postponed, Refused
-from lifecycle.people import LeaseLost
+from lifecycle.leases import LeaseLost
 from lifecycle.person import Account, Person
 from tests.workers.fake_scim import Fault, Quirk, Said, accepts, answers, cuts_after, cuts_before
 from tests.workers.stories import BO, Meeting, person, policy, referee

@@ -1,0 +1,264 @@
+"""The sweeper: offers again what nobody holds any more. One process of the fleet sweeps, the leader by lease.
+
+RQ alone takes more than a minute to notice that a warm worker was killed. Three looks, from the most frequent:
+
+* leases whose time has passed: their workers died, so who was worked on is offered at the front of a lane;
+* jobs that were popped by a worker that died before it took a lease;
+* all open events and deliveries: one whose job is in no queue and no schedule is offered again, whatever lost it.
+
+What is offered once too often is harmless: a job that finds an empty mailbox makes no request.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue
+from rq.exceptions import NoSuchJobError
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from lifecycle import keys
+from lifecycle.event import OPEN_STATES, State
+from lifecycle.log import fault
+from lifecycle.people import People
+from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, LEAVERS, PEOPLE, SIGNALS, offer
+from lifecycle.settlement import KEPT_FIELDS, kept_of
+
+TICK_SECONDS, TROUBLE_SECONDS = 0.5, 1.0
+LEADER_MILLISECONDS = 2_000
+# After a restart of Redis every lease and every heartbeat looks expired for a moment: nobody is taken for dead then.
+CALM_SECONDS = 4.0
+# A live worker needs milliseconds from the pop to the lease.
+ORPHAN_SECONDS = 2.0
+AUDIT_SECONDS, AUDIT_AGE_SECONDS = 15.0, 10.0
+DEAD_MAX, LISTED_MAX, AUDIT_EVENTS_MAX, AUDIT_JOBS_MAX = 100, 100, 500, 5_000
+# One that is due and was not begun by then has lost its job.
+OVERDUE_SECONDS = 3.0
+UNDELIVERED_SECONDS, UNDELIVERED_MAX = 30.0, 100
+RESUMED_MILLISECONDS = 3_000
+
+log = structlog.get_logger()
+
+
+class Work(NamedTuple):
+    """What a job is about: a person, or a signal's way to a subscriber."""
+
+    func: str
+    arguments: tuple[str, ...]
+    worker: str | None
+
+
+class Sweeper:
+    """Sweeps in a thread with a connection of its own."""
+
+    def __init__(self, redis: Redis, worker: str, people: People, queues: Mapping[str, Queue]) -> None:
+        """Keep the connection; ``worker`` is the name of this process."""
+        self._redis = redis
+        self._worker = worker
+        self._people = people
+        self._queues = queues
+        self._leads_since: float | None = None
+        self._audited_at = 0.0
+        self._audited: dict[str, int] = {}
+        self._seen: dict[str, float] = {}
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="sweeper")
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, after the look that is being made."""
+        self._done.set()
+        self._thread.join()
+
+    def tick(self) -> None:
+        """Look once, if this process leads."""
+        if not self._leads():
+            return
+        self.resume_dead()
+        self.resume_orphans()
+        self.resume_due()
+        if time.monotonic() - self._audited_at > AUDIT_SECONDS:
+            self._audited_at = time.monotonic()
+            self.audit()
+
+    def _leads(self) -> bool:
+        taken = self._redis.set(keys.LEADER, self._worker, nx=True, px=LEADER_MILLISECONDS)
+        if not taken and self._redis.get(keys.LEADER) != self._worker.encode():
+            self._leads_since = None
+            return False
+        self._redis.pexpire(keys.LEADER, LEADER_MILLISECONDS)
+        if self._leads_since is None or taken:
+            self._leads_since = time.monotonic()
+        return True
+
+    # ---- leases whose time has passed
+
+    def resume_dead(self) -> None:
+        """Offer whom dead workers worked on, and count the deaths with the events that they had read."""
+        now = self._now()
+        entries: Any = self._redis.zrangebyscore(keys.WORKING, "-inf", now, 0, DEAD_MAX, withscores=True)
+        for entry, ended_at in entries:
+            worker, _, key = entry.decode().partition("|")
+            died = self._is_calm() and not self._redis.exists(keys.alive(worker))
+            self._resume(key, entry, ended_at - keys.LEASE_MILLISECONDS if died else None)
+
+    def _is_calm(self) -> bool:
+        return self._leads_since is not None and time.monotonic() - self._leads_since > CALM_SECONDS
+
+    def _resume(self, key: str, entry: bytes, died_at: float | None) -> None:
+        """Offer a person and forget the dead worker, in one step; ``died_at`` is when it last renewed its lease."""
+        read = [kept for kept in self._people.mailbox(key) if kept.state is not State.SCHEDULED]
+        blamed = [kept for kept in read if died_at and kept.event.received_at.timestamp() * 1000 <= died_at]
+        lanes = {LANE_OF_KIND[kept.event.kind] for kept in read}
+        with self._redis.pipeline() as pipe:
+            pipe.multi()
+            pipe.zrem(keys.WORKING, entry)
+            for kept in blamed:
+                pipe.hincrby(keys.event(kept.event.ref), "deaths", 1)
+            if read:
+                self._offer(pipe, key, LEAVERS if LEAVERS in lanes else PEOPLE)
+            pipe.execute()
+        log.warning("person.resumed", died=died_at is not None, events=len(read))
+
+    # ---- jobs that were popped and never begun
+
+    def resume_orphans(self) -> None:
+        """Offer what popped jobs are about whose worker died before it took a lease."""
+        held = {job: lane for lane in self._queues for job in self._popped(lane)}
+        now = time.monotonic()
+        self._seen = {job: self._seen.get(job, now) for job in held}
+        for job in [job for job, since in self._seen.items() if now - since > ORPHAN_SECONDS]:
+            work = self._work(job)
+            is_orphan = work is not None and not (work.worker and self._redis.exists(keys.alive(work.worker)))
+            if is_orphan and work is not None and self._offer_again(work, held[job]):
+                # RQ lists it for another minute.
+                self._seen[job] = math.inf
+
+    def _popped(self, lane: str) -> Iterator[str]:
+        queue = self._queues[lane]
+        waiting: Any = self._redis.lrange(queue.intermediate_queue_key, 0, LISTED_MAX - 1)
+        begun: Any = self._redis.zrange(queue.started_job_registry.key, 0, LISTED_MAX - 1)
+        # An entry of the registry is a job and its execution.
+        yield from (each.decode().partition(":")[0] for each in (*waiting, *begun))
+
+    def _work(self, job_id: str) -> Work | None:
+        try:
+            job = Job.fetch(job_id, connection=self._redis, serializer=JSONSerializer)
+        except NoSuchJobError:
+            return None
+        return Work(str(job.func_name), tuple(str(each) for each in job.args or ()), job.worker_name)
+
+    def _offer_again(self, work: Work, lane: str) -> bool:
+        """Offer what a job was about, unless somebody works on it or it was just offered; return whether it was."""
+        key = work.arguments[0]
+        if work.func == CONVERGE and (self._redis.exists(keys.lease(key)) or not self._redis.exists(keys.mailbox(key))):
+            return False
+        if not self._redis.set(keys.resumed(":".join(work.arguments)), "1", nx=True, px=RESUMED_MILLISECONDS):
+            return False
+        with self._redis.pipeline() as pipe:
+            if work.func == CONVERGE:
+                self._offer(pipe, key, lane)
+            elif work.func == DELIVER:
+                offer(pipe, self._queues[SIGNALS], DELIVER, *work.arguments)
+            pipe.execute()
+        log.warning("job.resumed", lane=lane)
+        return True
+
+    def _offer(self, pipe: Any, key: str, lane: str) -> None:  # noqa: ANN401 - redis-py's Pipeline
+        offer(pipe, self._queues[lane], CONVERGE, key, lane, first=True)
+
+    # ---- what is due, and whatever else nobody holds
+
+    def resume_due(self) -> None:
+        """Offer scheduled events whose moment has passed and whose job did not come."""
+        late = self._now() - OVERDUE_SECONDS * 1000
+        refs: Any = self._redis.zrangebyscore(keys.DUE, "-inf", late, 0, AUDIT_EVENTS_MAX)
+        self._offer_events(ref.decode() for ref in refs)
+
+    def audit(self) -> None:
+        """Offer each open event that no queue, no schedule, no line and no live lease holds, and each such delivery."""
+        refs = [ref for lane in (LEAVERS, PEOPLE) for ref in self._old(lane)]
+        if refs:
+            self._offer_events(refs, besides=self._persons_with_jobs())
+        self._audit_deliveries()
+
+    def _old(self, lane: str) -> list[str]:
+        """Return open events that are not quite new: the next of them at each audit, and then from the first again."""
+        late = self._now() - AUDIT_AGE_SECONDS * 1000
+        start = self._audited.get(lane, 0)
+        refs: Any = self._redis.zrangebyscore(keys.open_events(lane), "-inf", late, start, AUDIT_EVENTS_MAX)
+        self._audited[lane] = start + len(refs) if len(refs) == AUDIT_EVENTS_MAX else 0
+        return [ref.decode() for ref in refs]
+
+    def _offer_events(self, refs: Iterable[str], besides: Iterable[str] = ()) -> None:
+        offered = set(besides) | self._persons_in_line()
+        for ref in refs:
+            record: Any = self._redis.hmget(keys.event(ref), *KEPT_FIELDS)
+            person, state, lane = _standing(record)
+            if person is None or person in offered or state not in OPEN_STATES:
+                continue
+            offered.add(person)
+            self._offer_again(Work(CONVERGE, (person, lane), None), lane)
+
+    def _persons_with_jobs(self) -> set[str]:
+        """Return whom any job is about; what lies beyond the bound is not looked at, and waits for another audit."""
+        found: set[str] = set()
+        for queue in (self._queues[LEAVERS], self._queues[PEOPLE]):
+            ids: Any = self._redis.lrange(queue.key, 0, AUDIT_JOBS_MAX)
+            ids += self._redis.zrange(queue.scheduled_job_registry.key, 0, AUDIT_JOBS_MAX)
+            jobs = Job.fetch_many([each.decode() for each in ids], connection=self._redis, serializer=JSONSerializer)
+            found |= {str(job.args[0]) for job in jobs if job is not None and job.args}
+        return found
+
+    def _persons_in_line(self) -> set[str]:
+        targets: Any = self._redis.smembers(keys.TARGETS)
+        found: set[bytes] = set()
+        for target in targets:
+            lines: Any = self._redis.zrange(keys.waiting(target.decode()), 0, -1)
+            let_in: Any = self._redis.hkeys(keys.granted(target.decode()))
+            found |= {*lines, *let_in}
+        return {each.decode() for each in found}
+
+    def _audit_deliveries(self) -> None:
+        if self._redis.llen(self._queues[SIGNALS].key) > UNDELIVERED_MAX:
+            return
+        late = self._now() - UNDELIVERED_SECONDS * 1000
+        names: Any = self._redis.zrangebyscore(keys.UNDELIVERED, "-inf", late, 0, UNDELIVERED_MAX)
+        for name in names:
+            signal, _, subscriber = name.decode().partition(":")
+            self._offer_again(Work(DELIVER, (signal, subscriber), None), SIGNALS)
+
+    def _now(self) -> float:
+        now: Any = self._redis.time()
+        seconds, microseconds = now
+        return float(seconds) * 1000 + float(microseconds) / 1000
+
+    def _run(self) -> None:
+        pause = 0.0
+        while not self._done.wait(pause):
+            pause = TICK_SECONDS
+            try:
+                self.tick()
+            except RedisError as error:
+                log.warning("sweeper.no_redis", error=type(error).__name__)
+                self._leads_since, pause = None, TROUBLE_SECONDS
+            except Exception as error:  # noqa: BLE001 - without its sweeper nobody resumes what a dead worker held
+                log.error("sweeper.fault", **fault(error))  # noqa: TRY400 - its text may hold what is personal
+                pause = TROUBLE_SECONDS
+
+
+def _standing(record: list[bytes | None]) -> tuple[str | None, State, str]:
+    """Return whose an event is, where it stands, and its lane; nobody's where its record is gone."""
+    kept = kept_of(record) if record[0] is not None else None
+    if kept is None:
+        return None, State.IGNORED, PEOPLE
+    return kept.event.person, kept.state, LANE_OF_KIND[kept.event.kind]
