@@ -39,7 +39,7 @@ ORPHAN_SECONDS = 2.0
 AUDIT_SECONDS, AUDIT_AGE_SECONDS = 15.0, 10.0
 DEAD_MAX, LISTED_MAX, AUDIT_EVENTS_MAX, AUDIT_JOBS_MAX = 100, 100, 500, 5_000
 # One that is due and was not begun by then has lost its job.
-OVERDUE_SECONDS = 3.0
+OVERDUE_SECONDS, OVERDUE_MAX = 3.0, 500
 UNDELIVERED_SECONDS, UNDELIVERED_MAX = 30.0, 100
 RESUMED_MILLISECONDS = 3_000
 
@@ -85,6 +85,7 @@ class Sweeper:
             return
         self.resume_dead()
         self.resume_orphans()
+        self.resume_overdue()
         self.resume_due()
         if time.monotonic() - self._audited_at > AUDIT_SECONDS:
             self._audited_at = time.monotonic()
@@ -177,6 +178,20 @@ class Sweeper:
         offer(pipe, self._queues[lane], CONVERGE, key, lane, first=True)
 
     # ---- what is due, and whatever else nobody holds
+
+    def resume_overdue(self) -> None:
+        """Offer scheduled jobs that are late: RQ's scheduler died, and its lock lasts for a minute after that."""
+        late = int(self._now() / 1000 - OVERDUE_SECONDS)
+        for queue in self._queues.values():
+            registry = queue.scheduled_job_registry
+            ids = registry.get_jobs_to_schedule(late, OVERDUE_MAX)
+            jobs = Job.fetch_many(ids, connection=self._redis, serializer=JSONSerializer) if ids else []
+            for job_id, job in zip(ids, jobs, strict=True):
+                with self._redis.pipeline() as pipe:
+                    if job is not None:
+                        queue.enqueue_job(job, pipeline=pipe)
+                    registry.remove(job_id, pipeline=pipe)
+                    pipe.execute()
 
     def resume_due(self) -> None:
         """Offer scheduled events whose moment has passed and whose job did not come."""

@@ -179,6 +179,21 @@ def test_scheduled_event_whose_job_was_lost_is_offered_when_due(stage: Stage, sw
     assert (before, offered(redis, LEAVERS)) == ([], ["E1042"])
 
 
+def test_late_job_of_a_dead_scheduler_is_offered(stage: Stage, swept: Sweeper, redis: Redis) -> None:
+    """A scheduler that died with its worker keeps RQ's lock for a minute; what is late is offered, once."""
+    now = stage.people.lease_ends_at("nobody")
+    stage.people.look_again("E1042", LEAVERS, now - timedelta(seconds=10))
+    stage.people.look_again("E7", LEAVERS, now + timedelta(seconds=10))
+    registry = lanes(redis)[LEAVERS].scheduled_job_registry
+    redis.zadd(registry.key, {"a-job-that-is-gone": 1})
+
+    swept.resume_overdue()
+    swept.resume_overdue()
+
+    assert offered(redis, LEAVERS) == ["E1042"]
+    assert len(registry) == 1
+
+
 def test_one_sweeps_and_another_takes_over(redis: Redis) -> None:
     """Two processes never sweep at once; the second one does as soon as the first is gone."""
     queues = lanes(redis)
