@@ -13,7 +13,7 @@ COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-ind
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test lint bench chaos lock clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,9 @@ lint: $(VENV)/dev.stamp ## Check form, rules, types, the arrows between packages
 
 bench: $(VENV)/dev.stamp ## Measure
 	@$(BIN)/python -m bench $(ARGS)
+
+chaos: $(VENV)/dev.stamp ## Kill everything a thousand times and check every effect (ARGS="--deaths 100 --seed 7")
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 # From the largest set to the smallest, each held to the first, so that a package has one version in all of them.
 lock: ## Renew requirements/ from pyproject.toml (UPGRADE=1 moves every pin); needs uv

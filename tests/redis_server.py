@@ -60,6 +60,23 @@ class RedisServer:
             self._process = None
             self.socket.unlink(missing_ok=True)
 
+    @property
+    def pid(self) -> int:
+        """The number of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    def die(self) -> None:
+        """End it as a power cut does, and leave it to whoever revives it."""
+        assert self._process is not None
+        self._process.kill()
+
+    def revive(self) -> None:
+        """Start it again if somebody else killed it."""
+        if self._process is not None and self._process.poll() is not None:
+            self.kill()
+            self.start()
+
     def _await(self) -> None:
         deadline = time.monotonic() + START_SECONDS_MAX
         with Redis.from_url(self.url) as redis:

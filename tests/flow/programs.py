@@ -41,6 +41,15 @@ class Program:
             self._process.wait()
             self._restart()
 
+    def die(self, *, alone: bool) -> int:
+        """End it by SIGKILL, alone or with all that it forked, and leave it to its keeper; return its number."""
+        with self._lock:
+            assert self._process is not None
+            if not alone:
+                self._signal_group(signal.SIGKILL)
+            self._process.kill()
+            return self._process.pid
+
     def stop(self) -> None:
         """End it by SIGTERM, for good."""
         with self._lock:

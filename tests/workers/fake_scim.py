@@ -291,7 +291,7 @@ class FakeScim:
 
     def _query(self, kind: str, query: str, _: object) -> httpx.Response:
         asked = dict(part.split("=", 1) for part in query.split("&")) if query else {}
-        resources = [self._shown(kind, each) for each in self.held[kind].values() if self._is_listed(each, asked)]
+        resources = [each for each in self.held[kind].values() if self._is_listed(each, asked)]
         if asked.get("filter") == INACTIVE:
             del asked["filter"]
         if asked.keys() - {"filter", "startIndex", "count", "attributes"}:
@@ -305,7 +305,7 @@ class FakeScim:
         body = {
             "schemas": [LIST],
             "totalResults": len(resources),
-            "Resources": [self._told(_only(each, asked.get("attributes"))) for each in page],
+            "Resources": [self._told(_only(self._shown(kind, each), asked.get("attributes"))) for each in page],
         }
         if not resources and Quirk.NO_EMPTY_RESOURCES in self.quirks:
             del body["Resources"]
