@@ -32,7 +32,8 @@ from service.sources.base import Notice
 LIMIT, WORKERS, JOINERS = 60, 10, 60
 LEAVER_LIMIT, BACKLOG, LEAVER_COUNT = 300, 10_000, 50
 LEAVER_WORKERS = 2
-LEAVERS_SECONDS, WARM_UP_SECONDS = 60.0, 15.0
+# By then the joiners have used up a whole window.
+LEAVERS_SECONDS, WARM_UP_SECONDS = 60.0, 75.0
 SETTLE_SECONDS_MAX, LOOK_SECONDS = 900.0, 0.2
 BATCH = 100
 TOKEN_VARIABLE = "BENCH_SCIM_TOKEN"  # noqa: S105 - the name of a variable

@@ -24,7 +24,7 @@ if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local LEAVERS_MS, SHARE_ALWAYS, PACE_TTL_MS, ASIDE_MS = 3600000, 0.01, 7200000, 500
+local LEAVERS_MS, SHARE_ALWAYS, A_LEAVER, PACE_TTL_MS, ASIDE_MS = 3600000, 0.03, 3, 7200000, 500
 -- A larger one would be missing from the window after it.
 local burst = math.max(math.min(math.max(2, math.floor(limit * 0.02)), math.floor(limit / 2)), 1)
 
@@ -35,10 +35,12 @@ end
 -- How many requests of a window these may use: leavers all, the others what is not kept for leavers.
 local function room(leaver)
   if leaver then return limit end
-  local kept, asked_at = SHARE_ALWAYS, tonumber(redis.call('HGET', pace, 'leaver_at'))
-  if asked_at and now - asked_at < LEAVERS_MS then kept = math.max(share, kept) end
+  -- Before the first of them comes, whole leavers' worth: a part of what one needs would be no use to anybody.
+  local kept = math.floor(limit * SHARE_ALWAYS / A_LEAVER) * A_LEAVER
+  local asked_at = tonumber(redis.call('HGET', pace, 'leaver_at'))
+  if asked_at and now - asked_at < LEAVERS_MS then kept = math.max(math.floor(limit * share), kept) end
   local aside = number(pace, 'aside_until') > now and 1 or 0
-  return math.max(limit - math.floor(limit * kept) - aside, 1)
+  return math.max(limit - kept - aside, 1)
 end
 
 -- An attempt asks for all that it needs at once: two that each had a part would keep the rest from each other for ever.
