@@ -6,6 +6,7 @@ any RQ worker with the JSON serializer can run them. A job only names a person: 
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -152,6 +153,13 @@ class JobWriter:
         # RQ compresses its data and reads both; compressing so little would cost more than all else that a job takes.
         data = f'["{CONVERGE}", null, [{json.dumps(person)}, "{lane}"], {{}}]'
         return ["origin", lane, "data", data, "created_at", now, "enqueued_at", now]
+
+
+def arguments_of(data: bytes) -> list[str]:
+    """Return what a job of ours is about, from its data alone: RQ compresses it, and JobWriter does not."""
+    text = data if data.startswith(b"[") else zlib.decompress(data)
+    _, _, arguments, _ = json.loads(text)
+    return [str(each) for each in arguments]
 
 
 def put_arguments(events: Sequence[Event], writer: JobWriter) -> list[Any]:

@@ -27,7 +27,7 @@ from lifecycle import keys
 from lifecycle.event import OPEN_STATES, State
 from lifecycle.log import fault
 from lifecycle.people import People
-from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, LEAVERS, PEOPLE, SIGNALS, offer
+from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, LEAVERS, PEOPLE, SIGNALS, arguments_of, offer
 from lifecycle.settlement import KEPT_FIELDS, kept_of
 
 TICK_SECONDS, TROUBLE_SECONDS = 0.5, 1.0
@@ -226,13 +226,17 @@ class Sweeper:
 
     def _persons_with_jobs(self) -> set[str]:
         """Return whom any job is about; what lies beyond the bound is not looked at, and waits for another audit."""
-        found: set[str] = set()
+        ids: list[bytes] = []
         for queue in (self._queues[LEAVERS], self._queues[PEOPLE]):
-            ids: Any = self._redis.lrange(queue.key, 0, AUDIT_JOBS_MAX)
-            ids += self._redis.zrange(queue.scheduled_job_registry.key, 0, AUDIT_JOBS_MAX)
-            jobs = Job.fetch_many([each.decode() for each in ids], connection=self._redis, serializer=JSONSerializer)
-            found |= {str(job.args[0]) for job in jobs if job is not None and job.args}
-        return found
+            lists: Any = (
+                self._redis.lrange(queue.key, 0, AUDIT_JOBS_MAX),
+                self._redis.zrange(queue.scheduled_job_registry.key, 0, AUDIT_JOBS_MAX),
+            )
+            ids += [*lists[0], *lists[1]]
+        with self._redis.pipeline(transaction=False) as pipe:
+            for job_id in ids:
+                pipe.hget(Job.key_for(job_id.decode()), "data")
+            return {arguments_of(data)[0] for data in pipe.execute() if data}
 
     def _persons_in_line(self) -> set[str]:
         targets: Any = self._redis.smembers(keys.TARGETS)

@@ -153,8 +153,10 @@ def test_event_whose_job_was_lost_is_offered(
     """Whatever lost the job: an open event that nobody holds is offered; one that has a job is not offered twice."""
     monkeypatch.setattr(sweeper, "AUDIT_AGE_SECONDS", -10)
     stage.hear(event(Kind.JOINER, "joined", **BO))
+    stage.hear(event(Kind.JOINER, "later", person="E8", external_id="E8"))
     empty(redis)
     stage.hear(event(Kind.JOINER, "other", person="E7", external_id="E7"))
+    stage.people.look_again("E8", PEOPLE, stage.people.lease_ends_at("nobody") + timedelta(hours=1))
 
     swept.audit()
 
