@@ -12,7 +12,7 @@ What is offered once too often is harmless: a job that finds an empty mailbox ma
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -197,13 +197,11 @@ class Sweeper:
         """Offer scheduled events whose moment has passed and whose job did not come."""
         late = self._now() - OVERDUE_SECONDS * 1000
         refs: Any = self._redis.zrangebyscore(keys.DUE, "-inf", late, 0, AUDIT_EVENTS_MAX)
-        self._offer_events(ref.decode() for ref in refs)
+        self._offer_events([ref.decode() for ref in refs])
 
     def audit(self) -> None:
         """Offer each open event that no queue, no schedule, no line and no live lease holds, and each such delivery."""
-        refs = [ref for lane in (LEAVERS, PEOPLE) for ref in self._old(lane)]
-        if refs:
-            self._offer_events(refs, besides=self._persons_with_jobs())
+        self._offer_events([ref for lane in (LEAVERS, PEOPLE) for ref in self._old(lane)])
         self._audit_deliveries()
 
     def _old(self, lane: str) -> list[str]:
@@ -214,8 +212,9 @@ class Sweeper:
         self._audited[lane] = start + len(refs) if len(refs) == AUDIT_EVENTS_MAX else 0
         return [ref.decode() for ref in refs]
 
-    def _offer_events(self, refs: Iterable[str], besides: Iterable[str] = ()) -> None:
-        offered = set(besides) | self._persons_in_line()
+    def _offer_events(self, refs: Sequence[str]) -> None:
+        """Offer each person who has one of these events and neither a job nor a place in a line."""
+        offered = self._persons_with_jobs() | self._persons_in_line() if refs else set()
         for ref in refs:
             record: Any = self._redis.hmget(keys.event(ref), *KEPT_FIELDS)
             person, state, lane = _standing(record)
