@@ -76,6 +76,7 @@ READY = "gatepost:ready"
 TARGETS = "gatepost:targets"
 WORKING = "gatepost:working"
 LEADER = "gatepost:leader"
+POPPED = "gatepost:popped"
 DUE = "gatepost:due"
 UNDELIVERED = "gatepost:undelivered"
 

@@ -30,12 +30,12 @@ from lifecycle.people import People
 from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, LEAVERS, PEOPLE, SIGNALS, arguments_of, offer
 from lifecycle.settlement import KEPT_FIELDS, kept_of
 
-TICK_SECONDS, TROUBLE_SECONDS = 0.5, 1.0
-LEADER_MILLISECONDS = 2_000
+TICK_SECONDS, TROUBLE_SECONDS = 0.4, 1.0
+LEADER_MILLISECONDS = 1_500
 # After a restart of Redis every lease and every heartbeat looks expired for a moment: nobody is taken for dead then.
 CALM_SECONDS = 4.0
 # A live worker needs milliseconds from the pop to the lease.
-ORPHAN_SECONDS = 2.0
+ORPHAN_SECONDS = 1.5
 AUDIT_SECONDS, AUDIT_AGE_SECONDS = 15.0, 10.0
 DEAD_MAX, LISTED_MAX, AUDIT_EVENTS_MAX, AUDIT_JOBS_MAX = 100, 100, 500, 5_000
 # One that is due and was not begun by then has lost its job.
@@ -66,7 +66,6 @@ class Sweeper:
         self._leads_since: float | None = None
         self._audited_at = 0.0
         self._audited: dict[str, int] = {}
-        self._seen: dict[str, float] = {}
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="sweeper")
 
@@ -135,14 +134,25 @@ class Sweeper:
     def resume_orphans(self) -> None:
         """Offer what popped jobs are about whose worker died before it took a lease."""
         held = {job: lane for lane in self._queues for job in self._popped(lane)}
-        now = time.monotonic()
-        self._seen = {job: self._seen.get(job, now) for job in held}
-        for job in [job for job, since in self._seen.items() if now - since > ORPHAN_SECONDS]:
+        for job in self._held_for_long(held):
             work = self._work(job)
             is_orphan = work is not None and not (work.worker and self._redis.exists(keys.alive(work.worker)))
             if is_orphan and work is not None and self._offer_again(work, held[job]):
                 # RQ lists it for another minute.
-                self._seen[job] = math.inf
+                self._redis.zadd(keys.POPPED, {job: math.inf})
+
+    def _held_for_long(self, held: Mapping[str, str]) -> list[str]:
+        """Return the jobs that were popped some time ago; when is known to every leader, however short it leads."""
+        known: Any = self._redis.zrange(keys.POPPED, 0, -1)
+        now = self._now()
+        with self._redis.pipeline() as pipe:
+            for job in {each.decode() for each in known} - held.keys():
+                pipe.zrem(keys.POPPED, job)
+            for job in held:
+                pipe.zadd(keys.POPPED, {job: now}, nx=True)
+            pipe.zrangebyscore(keys.POPPED, "-inf", now - ORPHAN_SECONDS * 1000)
+            *_, old = pipe.execute()
+        return [each.decode() for each in old]
 
     def _popped(self, lane: str) -> Iterator[str]:
         queue = self._queues[lane]

@@ -3,6 +3,7 @@
 import argparse
 import random
 import sys
+from pathlib import Path
 
 from tests.chaos.storm import p99, storm
 
@@ -16,8 +17,9 @@ def main() -> int:
     parser.add_argument("--deaths", type=int, default=DEATHS)
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))  # noqa: S311 - no secret
     parser.add_argument("--events-a-second", type=float, default=EVENTS_A_SECOND)
+    parser.add_argument("--keep", type=Path, help="a new folder for logs, the trace and what Redis holds")
     options = parser.parse_args()
-    report = storm(options.seed, options.deaths, events_a_second=options.events_a_second, say=say)
+    report = storm(options.seed, options.deaths, events_a_second=options.events_a_second, say=say, keep=options.keep)
     if p99(report.leavers) > RESUMED_SECONDS_MAX:
         report.violations.append(f"late: a leaver waited for {p99(report.leavers):.1f} s at p99")
     print(*report.lines(), sep="\n")

@@ -40,6 +40,7 @@ WORKERS = {
     "agree": ("workers.converge", "agree"),
     "settle": ("workers.converge", "settle"),
     "settled": ("lifecycle.people", "People.settle"),
+    "end": ("workers.converge", "converge"),
     "sign": ("workers.deliver", "headers"),
     "send": ("workers.deliver", "Deliverer._send"),
     "delivered": ("workers.deliver", "Deliverer._record"),
@@ -104,8 +105,8 @@ def _note(name: str, found: Any, args: tuple[Any, ...]) -> None:  # noqa: ANN401
         _write("popped", *found[0].args)
     elif name == "lease" and found is not None:
         _write("begun", args[1])
-    elif name == "settled":
-        _write("settled", args[2].person.key)
+    elif name in {"settled", "end"}:
+        _write("settled")
 
 
 def _reach(name: str, order: Path) -> None:

@@ -1,12 +1,14 @@
 """One storm: a load, deaths, the calm after it, and what the oracle says."""
 
 import math
+import shutil
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from lifecycle.queue import LEAVERS
 from tests.chaos.house import House
@@ -51,8 +53,18 @@ class Report:
         ]
 
 
-def storm(seed: int, deaths: int, *, events_a_second: float, say: Callable[[str], None] = lambda _: None) -> Report:
-    """Tell stories while things die so many times, then let everything settle, and judge."""
+def storm(
+    seed: int,
+    deaths: int,
+    *,
+    events_a_second: float,
+    say: Callable[[str], None] = lambda _: None,
+    keep: Path | None = None,
+) -> Report:
+    """Tell stories while things die so many times, then let everything settle, and judge.
+
+    What the programs wrote, and what Redis holds, is copied to ``keep``.
+    """
     report, load = Report(seed), Load(seed)
     started = time.monotonic()
     house = House(seed)
@@ -78,6 +90,8 @@ def storm(seed: int, deaths: int, *, events_a_second: float, say: Callable[[str]
         report.resumed = resumed(house.trace(), house.killed)
         report.violations = judge(house, load.persons)
     finally:
+        if keep is not None:
+            shutil.copytree(house.folder, keep, ignore=shutil.ignore_patterns("*.sock"))
         house.close()
     report.seconds = time.monotonic() - started
     return report

@@ -91,7 +91,7 @@ def test_time_until_somebody_works_again() -> None:
         ["1.1", "7", "begun", "C1"],
         ["1.2", "7", "died", "plan", "self"],
         ["5.7", "8", "begun", "C1"],
-        ["5.8", "8", "settled", "C1"],
+        ["5.8", "8", "settled"],
         ["5.9", "8", "died", "settled", "self"],
         ["6.0", "9", "popped", "C2", "people"],
         ["6.1", "9", "died", "pop", "4711"],

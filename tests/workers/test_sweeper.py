@@ -134,17 +134,33 @@ def test_attempt_that_ends_alive_forgets_the_deaths(stage: Stage, swept: Sweeper
 
 
 def test_popped_job_without_a_lease_is_offered_again(stage: Stage, swept: Sweeper, redis: Redis) -> None:
-    """A worker died between the pop and the lease: after a moment the person is offered, at the front."""
+    """A worker died between the pop and the lease: after a moment the person is offered once, whoever leads by then."""
     stage.hear(event(Kind.LEAVER, "left", **BO))
     queue = lanes(redis)[LEAVERS]
     redis.lmove(queue.key, queue.intermediate_queue_key)
 
     swept.tick()
     at_once = offered(redis, LEAVERS)
-    swept._seen = {job: since - sweeper.ORPHAN_SECONDS - 1 for job, since in swept._seen.items()}
-    swept.tick()
+    popped: Any = redis.zrange(keys.POPPED, 0, -1)
+    redis.zincrby(keys.POPPED, -sweeper.ORPHAN_SECONDS * 1000, popped[0])
+    Sweeper(redis, "me", stage.people, lanes(redis)).tick()
+    redis.delete(keys.resumed("E1042:leavers"))
+    Sweeper(redis, "me", stage.people, lanes(redis)).tick()
 
     assert (at_once, offered(redis, LEAVERS)) == ([], ["E1042"])
+
+
+def test_job_that_went_on_is_forgotten(stage: Stage, swept: Sweeper, redis: Redis) -> None:
+    """What a live worker popped is none of the sweeper's as soon as it is done."""
+    stage.hear(event(Kind.LEAVER, "left", **BO))
+    queue = lanes(redis)[LEAVERS]
+    redis.lmove(queue.key, queue.intermediate_queue_key)
+    swept.tick()
+
+    redis.delete(queue.intermediate_queue_key)
+    swept.tick()
+
+    assert redis.zcard(keys.POPPED) == 0
 
 
 def test_event_whose_job_was_lost_is_offered(
