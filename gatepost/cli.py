@@ -173,6 +173,19 @@ def person(key: str, *, json: JsonOption = False, config: ConfigOption = None) -
 
 
 @app.command()
+def restore(key: str, *, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Take back who left, by external id, user name or e-mail address, with the groups and roles that were taken away.
+
+    Works for `policy.restore_within` after the suspension. From the person's next event on the policy's word counts.
+    """
+    with _told():
+        found, records = _opened(config)
+        event = records.restore(key, found.policy.restore_within, actor=ACTOR)
+    kept = {"restored": event.person, "event": event.ref}
+    show.as_json(kept) if json else print(f"{event.person}: on the way back; see gatepost why {event.ref}")
+
+
+@app.command()
 def failed(*, limit: LimitOption = PAGE_DEFAULT, json: JsonOption = False, config: ConfigOption = None) -> None:
     """List what waits for a person: notices set aside, events failed or held, signals never taken, targets stopped."""
     with _told():

@@ -113,6 +113,7 @@ def person(found: dict[str, Any]) -> None:
         )
         for target, account in found["accounts"].items()
     ]
+    accounts += [(target, gone["id"], "deleted", "") for target, gone in found["deleted"].items()]
     table(("target", "account", "shows", "groups"), accounts, empty="\nNo accounts.", title="\nAccounts")
     console.print()
     events(found["events"])

@@ -1,5 +1,6 @@
 """An event: one thing that happened to one subject, in our words."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -13,6 +14,8 @@ PERSON_GROUPS_MAX = 1000
 
 OPERATOR, OURSELVES = "operator", "gatepost"
 """The sources of events that an operator makes, and of those that we make: no source of the configuration has them."""
+RESTORE, DELETE_DUE = "restore", "delete_due"
+"""The kinds of events that these two make, in the place of a vendor's own word."""
 
 
 class Kind(StrEnum):
@@ -123,11 +126,27 @@ class Event(BaseModel):
     received_at: AwareDatetime
     vendor_kind: str
     """The vendor's own word, for ``gatepost why``."""
+    about: str | None = None
+    """The one target that it is about, of an event of ours that says only: delete the account there now."""
 
     @property
     def ref(self) -> str:
         """The name of this event over all sources: two sources may use the same id."""
         return f"{self.source}:{self.id}"
+
+    @property
+    def begins_at(self) -> datetime:
+        """When there was something to do: what is set for later waits for nothing until then."""
+        return max(self.received_at, self.effective_at or self.received_at)
+
+    @property
+    def restores(self) -> bool:
+        """Tell whether an operator takes a leaver back, with all that the accounts had."""
+        return self.source == OPERATOR and self.vendor_kind == RESTORE
+
+    def concerns(self, target: str) -> bool:
+        """Tell whether this target is to be asked."""
+        return self.about in {None, target}
 
     def to_json(self) -> str:
         """Dump for Redis; what was not mentioned stays unmentioned."""

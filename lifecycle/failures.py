@@ -184,7 +184,14 @@ class Failures:
 def _anew(deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
     """Open every target again, for all tries; but one that was tried may have written, and is to be looked at first."""
     return {
-        name: replace(each, outcome=State.POSTPONED, attempts=min(each.attempts, 1), reason="retry", retry_at=None)
+        name: replace(
+            each,
+            outcome=State.POSTPONED,
+            attempts=min(each.attempts, 1),
+            reason="retry",
+            retry_at=None,
+            confirm_by=None,
+        )
         for name, each in deliveries.items()
     }
 

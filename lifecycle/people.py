@@ -19,8 +19,9 @@ from rq import Queue
 from lifecycle import keys, metrics
 from lifecycle.event import OPEN_STATES
 from lifecycle.leases import LeaseLost, Leases
+from lifecycle.made import keep
 from lifecycle.person import Person
-from lifecycle.queue import CONVERGE, DELIVER, PEOPLE, SIGNALS, offer
+from lifecycle.queue import CONVERGE, DELIVER, PEOPLE, SIGNALS, JobWriter, offer
 from lifecycle.settlement import KEPT_FIELDS, Kept, Parked, Settled, kept_of, write_event
 from lifecycle.signal import Signal
 
@@ -38,6 +39,7 @@ class People:
         self.leases = Leases(redis, worker or uuid4().hex)
         self.take, self.renew, self.free = self.leases.take, self.leases.renew, self.leases.free
         self.lease_ends_at = self.leases.ends_at
+        self._writer = JobWriter()
 
     def leave_lines(self, key: str, targets: Iterable[str]) -> list[str]:
         """Take a person of whom nothing is left to do out of every line; return the targets that had let it in."""
@@ -136,9 +138,12 @@ class People:
 
     def _write(self, pipe: Pipeline, settled: Settled, names: Sequence[str]) -> None:
         person = settled.person
+        for target, account_id in settled.forgotten:
+            pipe.hdel(keys.owners(target), account_id)
         self.write_person(pipe, person, names)
         for settlement in settled.settlements:
             write_event(pipe, settlement)
+        keep(pipe, settled.made, self._writer)
         for signal, subscribers in settled.signals:
             self._write_signal(pipe, signal, subscribers)
         for lane, at in settled.again:
@@ -147,10 +152,7 @@ class People:
             _park(pipe, person.key, parked)
         for target in settled.unparked:
             _leave_line(pipe, person.key, target)
-        for target, method, status in settled.requests:
-            metrics.count(pipe, "gatepost_scim_requests", target, method, status)
-        for target, seconds in settled.revoked:
-            metrics.observe(pipe, "gatepost_time_to_revoke_seconds", target, seconds=seconds)
+        _count(pipe, settled)
 
     def _write_signal(self, pipe: Pipeline, signal: Signal, subscribers: Sequence[str]) -> None:
         now = time.time()
@@ -166,6 +168,14 @@ class People:
             pipe.zadd(keys.UNDELIVERED, {f"{signal.id}:{subscriber}": now * 1000}, nx=True)
             pipe.expire(keys.delivery(signal.id, subscriber), keys.RETENTION_SECONDS)
             offer(pipe, self.queues[SIGNALS], DELIVER, signal.id, subscriber)
+
+
+def _count(pipe: Pipeline, settled: Settled) -> None:
+    """Count what the attempt did on the fleet's counters."""
+    for target, method, status in settled.requests:
+        metrics.count(pipe, "gatepost_scim_requests", target, method, status)
+    for target, seconds in settled.revoked:
+        metrics.observe(pipe, "gatepost_time_to_revoke_seconds", target, seconds=seconds)
 
 
 def _park(pipe: Pipeline, key: str, parked: Parked) -> None:

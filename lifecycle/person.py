@@ -44,6 +44,19 @@ def alias_of(field: str, value: str) -> str:
     return str(value).lower() if field in NAMES else f"{field}={value}".lower()
 
 
+class Entitlements(BaseModel):
+    """What an account had when it was suspended, for ``gatepost restore``: of it only what we take away."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    groups: dict[str, str] = {}
+    """Managed groups: id by name."""
+    roles: tuple[str, ...] = ()
+    """Managed roles, in order of the alphabet."""
+    at: AwareDatetime
+    """When the target took the suspension."""
+
+
 class Account(BaseModel):
     """The person's record on one target, as last settled."""
 
@@ -54,6 +67,8 @@ class Account(BaseModel):
     active: bool | None = None
     groups: dict[str, str] = {}
     """Managed groups that the account is in: id by display name."""
+    roles: tuple[str, ...] = ()
+    """Roles that the account was last given, in order of the alphabet."""
     digest: str = ""
     """Fingerprint of the wanted state that was last settled, so that a write whose answer was lost is still told of."""
     written: dict[str, Any] = {}
@@ -61,6 +76,20 @@ class Account(BaseModel):
     sessions_revoked: bool = False
     """Whether the tokens of somebody who left were deleted, so that a repeat deletes none."""
     settled_at: AwareDatetime | None = None
+    before: Entitlements | None = None
+    """What it had before its suspension, from when the target took that, confirmed or not, until somebody is back."""
+    deletion: str | None = None
+    """The event of ours (``source:id``) that deletes it later."""
+
+
+class Deleted(BaseModel):
+    """An account that we deleted, or found gone where we were to delete it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    id: str
+    at: AwareDatetime
+    before: Entitlements | None = None
 
 
 class Person(BaseModel):
@@ -74,6 +103,8 @@ class Person(BaseModel):
     ids: tuple[str, ...] = ()
     """Each id that a source has for the person, as ``source:id``, in order of the alphabet."""
     accounts: dict[str, Account] = {}
+    deleted: dict[str, Deleted] = {}
+    """By target, until there is an account again that has all it should."""
 
     def fields(self) -> dict[str, Any]:
         """Return every field for an expression; one not known is null."""
@@ -105,6 +136,16 @@ class Person(BaseModel):
     def external_ids(self) -> frozenset[str]:
         """Return each id that any source has for the person."""
         return frozenset(each.partition(":")[2] for each in self.ids)
+
+    @property
+    def has_left(self) -> bool:
+        """Tell whether a source said that the person left, and none since that they are back."""
+        return self.status is not None and self.status.value == Status.LEFT.value
+
+    def had(self, target: str) -> Entitlements | None:
+        """Return what the person had on a target before the suspension; None where nothing was taken."""
+        known = (self.accounts.get(target), self.deleted.get(target))
+        return next((each.before for each in known if each and each.before), None)
 
     def names(self) -> set[str]:
         """Return every identifier of the person, in lower case, for protection and for look-ups by people."""

@@ -4,16 +4,18 @@ Every list is read in pages of bounded size, newest first.
 """
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from redis import Redis
 
 from lifecycle import keys
 from lifecycle.errors import Malformed, Unknown
-from lifecycle.event import State
+from lifecycle.event import OPERATOR, OURSELVES, Event, State
 from lifecycle.failures import Failures, SetAside
 from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
 from lifecycle.person import Person
+from lifecycle.restore import restore
 from lifecycle.settlement import event_of
 from lifecycle.signal import iso
 
@@ -75,7 +77,7 @@ class Records:
 
     def ref(self, event_id: str, sources: list[str]) -> str:
         """Return the one ``source:id`` that an id names. Raises Unknown or Malformed."""
-        names = [event_id, *(f"{source}:{event_id}" for source in sources)]
+        names = [event_id, *(f"{source}:{event_id}" for source in (*sources, OPERATOR, OURSELVES))]
         found = [name for name in names if ":" in name and self._redis.exists(keys.event(name))]
         if not found:
             raise Unknown(f"no event {event_id!r}", reason="event_unknown")
@@ -142,8 +144,13 @@ class Records:
             "status_at": iso(person.status.at) if person.status else None,
             "attributes": {name: _fact(fact) for name, fact in sorted(person.facts.items())},
             "accounts": accounts,
+            "deleted": {target: gone.model_dump(mode="json") for target, gone in person.deleted.items()},
             "events": [event for event in events if event],
         }
+
+    def restore(self, name: str, within: timedelta, *, actor: str) -> Event:
+        """Take back whoever left; see ``lifecycle.restore``. Raises Unknown, Malformed or Unavailable."""
+        return restore(self._redis, self.person_key(name), within, actor=actor, now=datetime.now(UTC))
 
     # ---- failures
 

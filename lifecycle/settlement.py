@@ -31,6 +31,8 @@ class Delivery:
     reason: str | None = None
     retry_at: str | None = None
     """The earliest moment of the next attempt, while postponed."""
+    confirm_by: str | None = None
+    """Until when a suspension may still be confirmed that the target took and does not show."""
 
 
 class Ruling(NamedTuple):
@@ -70,6 +72,13 @@ class Step:
     def to_json(self) -> str:
         """Dump for Redis."""
         return json.dumps({"at": iso(self.at), "step": self.step, "detail": self.detail})
+
+
+class Made(NamedTuple):
+    """An event that we or an operator make, with the first line of its timeline, which says why or who."""
+
+    event: Event
+    step: Step
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,10 @@ class Settled:
     parked: Sequence[Parked] = ()
     unparked: Sequence[str] = ()
     """Targets for which the person waits no longer."""
+    made: Sequence[Made] = ()
+    """Events of ours that follow from it."""
+    forgotten: Sequence[tuple[str, str]] = ()
+    """Target and id of each account that is nobody's any more."""
     links: bool = False
     """Whether persons who have a name in common may be one human."""
 
@@ -170,7 +183,7 @@ def write_event(pipe: Pipeline, settlement: Settlement) -> None:
         return
     pipe.lrem(keys.mailbox(event.person), 0, event.ref)
     metrics.count(pipe, "gatepost_events", event.source, event.kind.value, state.value)
-    latency = now - event.received_at.timestamp()
+    latency = now - event.begins_at.timestamp()
     metrics.observe(pipe, "gatepost_event_latency_seconds", event.kind.value, seconds=latency)
     if state not in STUCK_STATES:
         _let_expire(pipe, event, state, now)
@@ -183,7 +196,7 @@ def move(pipe: Pipeline, event: Event, before: State, after: State) -> None:
     pipe.zadd(keys.events(after), {event.ref: at})
     lane = keys.open_events(LANE_OF_KIND[event.kind])
     if after in {State.KEPT, State.POSTPONED}:
-        pipe.zadd(lane, {event.ref: at})
+        pipe.zadd(lane, {event.ref: int(event.begins_at.timestamp() * 1000)})
     else:
         pipe.zrem(lane, event.ref)
     if after in STUCK_STATES:

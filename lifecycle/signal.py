@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 SIGNAL_ID_CHARS = 26
-# What may be subscribed to; the last five are reserved for what is still to come.
+# What may be subscribed to; the last four are reserved for what is still to come.
 TYPES = (
     "person.provisioned",
     "person.updated",
     "person.suspended",
     "person.restored",
-    "delivery.failed",
     "person.deleted",
+    "delivery.failed",
     "safety.held",
     "safety.released",
     "drift.found",

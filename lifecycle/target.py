@@ -82,9 +82,9 @@ class Target(Section):
     """The share of them that is kept for leavers while leavers come."""
     leaver: Literal["suspend", "delete", "suspend_then_delete"] = "suspend"
     delete_after: Duration | None = None
-    """How long after its suspension an account is deleted, unless its person came back."""
+    """How long after its suspension an account is deleted, unless its person came back; of each as it was set then."""
     confirm_within: Duration = timedelta(minutes=15)
-    """How long a target may take to show a leaver as inactive, from the event on, before that is a failure."""
+    """How long a target that took a suspension may still show the account as active, before that is a failure."""
     safety: Safety | None = None
     """Limits of this target alone, besides those of all."""
     profile: Profile = Profile()

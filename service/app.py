@@ -34,7 +34,7 @@ def create_app(config: Config) -> Starlette:
     registry.register(FleetCollector(redis))
     intake = Intake(config.redis.url)
     hooks = Hooks(sources, intake, registry, config.service.max_body_bytes)
-    api = Api(Records(redis), hooks, list(sources))
+    api = Api(Records(redis), hooks, list(sources), config.policy.restore_within)
     health = Health(redis, registry)
 
     @asynccontextmanager

@@ -7,7 +7,7 @@ from redis import Redis
 
 from lifecycle.event import Event, Kind, Profile, State
 from lifecycle.people import People
-from lifecycle.person import Account, Fact, Person, Status
+from lifecycle.person import Account, Deleted, Entitlements, Fact, Person, Status
 from lifecycle.queue import PUT, JobWriter, lanes, put_arguments
 from lifecycle.settlement import Delivery, Settled, Settlement, Step
 from lifecycle.signal import Signal, iso, make_signal
@@ -80,9 +80,16 @@ def person(key: str = "E1042") -> Person:
     """Return a person of whom something is known."""
     told = {"external_id": key, "email": f"{key}@acme.example", "user_name": f"{key}.login", "custom.desk": "4-117"}
     facts = {name: Fact(value=value, at=NOW, event="hris:evt-1") for name, value in told.items()}
-    account = Account(id="2819c223", user_name=f"{key}.login", active=False, groups={"Support": "g1"}, settled_at=NOW)
+    before = Entitlements(groups={"Support": "g1"}, roles=("employee",), at=NOW)
+    account = Account(
+        id="2819c223", user_name=f"{key}.login", active=False, groups={"Support": "g1"}, settled_at=NOW, before=before
+    )
     return Person(
-        key=key, status=Fact(value=Status.LEFT, at=NOW, event="hris:evt-1"), facts=facts, accounts={"crm": account}
+        key=key,
+        status=Fact(value=Status.LEFT, at=NOW, event="hris:evt-1"),
+        facts=facts,
+        accounts={"crm": account},
+        deleted={"desk": Deleted(id="d-1", at=NOW, before=before)},
     )
 
 
@@ -98,6 +105,7 @@ def signal(event_id: str = "evt-1", key: str = "E1042") -> Signal:
         "sessions_revoked": False,
         "groups_added": [],
         "groups_removed": ["Support"],
+        "roles_added": [],
         "roles_removed": [],
         "entitlements_before": {"groups": ["Support"], "roles": []},
         "received_at": iso(NOW),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -23,17 +24,19 @@ LIMIT_DIGITS_MAX = 9
 class Api:
     """The endpoints under ``/v1``."""
 
-    def __init__(self, records: Records, hooks: Hooks, sources: list[str]) -> None:
-        """Keep what the endpoints read from."""
+    def __init__(self, records: Records, hooks: Hooks, sources: list[str], restore_within: timedelta) -> None:
+        """Keep what the endpoints read from, and how long a restore is possible."""
         self._records = records
         self._hooks = hooks
         self._sources = sources
+        self._restore_within = restore_within
 
     def routes(self, tokens: Sequence[str]) -> list[Route]:
         """Return the routes, each for bearers of one of the tokens only."""
         return [
             Route("/v1/events", guarded(self.events, tokens)),
             Route("/v1/events/{id:path}", guarded(self.event, tokens)),
+            Route("/v1/people/{key:path}/restore", guarded(self.restore, tokens), methods=["POST"]),
             Route("/v1/people/{key:path}", guarded(self.person, tokens)),
             Route("/v1/failures", guarded(self.failures, tokens)),
             Route("/v1/failures/{id:path}/retry", guarded(self.retry, tokens), methods=["POST"]),
@@ -54,6 +57,12 @@ class Api:
     async def person(self, request: Request) -> Response:
         """``GET /v1/people/{key}``."""
         return JSONResponse(await _read(lambda: self._records.person(request.path_params["key"])))
+
+    async def restore(self, request: Request) -> Response:
+        """``POST /v1/people/{key}/restore``: who left is taken back, by an event of the operator."""
+        key = request.path_params["key"]
+        event = await _read(lambda: self._records.restore(key, self._restore_within, actor=ACTOR))
+        return JSONResponse({"restored": event.person, "event": event.ref}, 202)
 
     async def failures(self, request: Request) -> Response:
         """``GET /v1/failures``."""

@@ -102,8 +102,9 @@ def test_why_as_json(told: None, gatepost: Run, toml: Path) -> None:
 
     assert (event["id"], event["state"]) == ("evt-1", "applied")
     assert [step["step"] for step in event["timeline"]] == ["kept", "apply"]
+    moments = {"retry_at": None, "confirm_by": None}
     assert event["deliveries"] == [
-        {"target": "crm", "outcome": "applied", "requests": 2, "attempts": 1, "reason": None, "retry_at": None}
+        {"target": "crm", "outcome": "applied", "requests": 2, "attempts": 1, "reason": None, **moments}
     ]
 
 

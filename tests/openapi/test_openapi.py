@@ -23,6 +23,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from lifecycle.event import PERSON_FIELDS, Kind, State
+from lifecycle.person import Person
 from service.sources import standard_webhooks
 from tests.conftest import ADMIN_TOKEN, Serve
 from tests.notices import SECRETS, canonical, load, names, okta, okta_entry, signed
@@ -67,6 +68,7 @@ def faults(name: str, value: object) -> list[str]:
 def seeded(redis: Redis) -> None:
     """Keep something of every kind: events, persons, a failure of each type, a signal with an attempt."""
     put(redis, event(), event("evt-2", "E2"), event("evt-2", "E3", source="okta", kind=Kind.JOINER))
+    redis.set("gatepost:person:E4", Person(key="E4").model_dump_json())
     made = signal()
     settle(redis, "E1042", State.APPLIED, signals=[(made, ["siem"])])
     settle(redis, "E2", State.FAILED, reason="credentials")
@@ -200,6 +202,7 @@ def of_operators(failures: list[str]) -> Iterator[Question]:
         "listSignals": "/v1/signals",
         "getSignal": f"/v1/signals/{signal().id}",
         "retryFailure": "/v1/failures/nonsense/retry",
+        "restorePerson": "/v1/people/E1042/restore",
     }
     for operation, url in found.items():
         yield operation, url, {}
@@ -211,6 +214,8 @@ def of_operators(failures: list[str]) -> Iterator[Question]:
     yield "getEvent", "/v1/events/evt-2", {"headers": ADMIN}
     yield "getEvent", "/v1/events/nothing", {"headers": ADMIN}
     yield "getPerson", "/v1/people/nobody", {"headers": ADMIN}
+    for key in ("nobody", "E4"):
+        yield "restorePerson", f"/v1/people/{key}/restore", {"headers": ADMIN}
     yield "getSignal", "/v1/signals/nothing", {"headers": ADMIN}
     for failure in ("event:nothing", *failures):
         yield "retryFailure", f"/v1/failures/{failure}/retry", {"headers": ADMIN}

@@ -22,6 +22,7 @@ ROUTES = [
     ("GET", "/v1/events"),
     ("GET", "/v1/events/evt-1"),
     ("GET", "/v1/people/E1042"),
+    ("POST", "/v1/people/E1042/restore"),
     ("GET", "/v1/failures"),
     ("POST", "/v1/failures/event:hris:evt-1/retry"),
     ("GET", "/v1/signals"),
@@ -223,8 +224,8 @@ async def test_event_shows_its_timeline(ask: httpx.AsyncClient, redis: Redis) ->
 
     assert (one["state"], one["source"], one["kind"], one["person"]) == ("applied", "hris", "leaver", "E1042")
     assert one["received_at"] == one["effective_at"] == iso(NOW)
-    delivery = {"target": "crm", "outcome": "applied", "requests": 2, "attempts": 1, "reason": None, "retry_at": None}
-    assert one["deliveries"] == [delivery]
+    delivery = {"target": "crm", "outcome": "applied", "requests": 2, "attempts": 1, "reason": None}
+    assert one["deliveries"] == [delivery | {"retry_at": None, "confirm_by": None}]
     assert [step["step"] for step in one["timeline"]] == ["kept", "apply"]
     assert one["timeline"][0]["detail"] == {"vendor_kind": "person.leaver"}
     assert listed["timeline"] == []
