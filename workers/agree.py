@@ -9,18 +9,20 @@ import structlog
 from rq.timeouts import JobTimeoutException
 
 from lifecycle.errors import GatepostError, Held, Postponed, Waiting
-from lifecycle.event import State
+from lifecycle.event import Event, State
 from lifecycle.leases import LeaseLost
 from lifecycle.log import fault
 from lifecycle.person import Account, Person
 from lifecycle.settlement import Kept, Parked
+from workers.confirmation import next_look
 from workers.gate import AT_ONCE, Permit, Rank
 from workers.outcome import Place, Result, World
 from workers.pauses import TOO_MANY, UNAVAILABLE
-from workers.policy import Ignored, Wanted, decide, with_manager
+from workers.policy import Ignored, Wanted, decide, with_entitlements, with_manager
 from workers.scim.answers import SUCCESS
 from workers.scim.capabilities import Capabilities
 from workers.scim.client import Conversation
+from workers.scim.lockout import Unconfirmed
 from workers.settle import attempts, still_open
 from workers.task import Agreement, Task
 
@@ -54,6 +56,9 @@ def agree(world: World, person: Person, place: Place, live: Sequence[Kept], may_
     except LeaseLost:
         permit.close(verdict="nothing")
         raise
+    except Unconfirmed as found:
+        # The account itself does not agree yet; what it had, and that its sessions ended, is known all the same.
+        agreement, error = Agreement(found.account), found
     except JobTimeoutException:
         error = Postponed("the target took longer than a job may", reason="slow")
     except GatepostError as found:
@@ -66,6 +71,8 @@ def agree(world: World, person: Person, place: Place, live: Sequence[Kept], may_
     meant = permit.outcome(error) if error else None
     # The newest event decides how long there is hope.
     tries = min(attempts(kept, place.name) for kept in live)
+    if isinstance(meant, Unconfirmed):
+        return _unconfirmed(place, agreement, talk, meant, live)
     return _result(place.name, agreement, talk, meant, permit.rank, tries)
 
 
@@ -75,7 +82,16 @@ def backoff(tries: int) -> timedelta:
     return timedelta(seconds=random.uniform(0, longest))  # noqa: S311 - jitter, not a secret
 
 
-def task_of(world: World, place: Place, person: Person, wanted: Wanted, talk: Conversation, *, cautious: bool) -> Task:
+def task_of(  # noqa: PLR0913 - the parts of a task
+    world: World,
+    place: Place,
+    person: Person,
+    wanted: Wanted,
+    talk: Conversation,
+    *,
+    cautious: bool,
+    deletes: bool = False,
+) -> Task:
     """Return everything that one attempt on one target needs."""
     policy = world.config.policy
     return Task(
@@ -95,14 +111,19 @@ def task_of(world: World, place: Place, person: Person, wanted: Wanted, talk: Co
         believes_nobody=partial(place.proof.holds, talk),
         owner_of=partial(world.people.owner_of, place.name),
         allow=lambda _kind: None,
+        deletes=deletes,
     )
 
 
-def requests_of(wanted: Wanted, account: Account | None, can: Capabilities, *, cautious: bool) -> int:
+def requests_of(
+    wanted: Wanted, account: Account | None, can: Capabilities, *, cautious: bool, deletes: bool = False
+) -> int:
     """Return how many requests an attempt will most likely make; what is not used is given back."""
     known = set(account.groups) if account else set()
+    if deletes and account is not None and account.active is False:
+        return REQUESTS
     if wanted.active is False:
-        return LEAVER_REQUESTS + len(known - wanted.groups) + can.revoke_sessions + cautious
+        return LEAVER_REQUESTS + len(known - wanted.groups) + can.revoke_sessions + cautious + deletes
     return REQUESTS + len(known ^ wanted.groups) + cautious
 
 
@@ -113,17 +134,27 @@ def _attempt(
     wanted = decide(person, world.config.policy, place.mapping, account)
     if isinstance(wanted, Ignored):
         return Agreement(ignored=wanted.reason)
+    if wanted.active is False and account is None and place.name in person.deleted:
+        # Whoever has the name there by now is somebody else.
+        return Agreement(note="the account was deleted")
+    mine = [kept.event for kept in live if still_open(kept, place.name)]
+    if any(event.restores for event in mine):
+        wanted = with_entitlements(wanted, person.had(place.name))
     # One that was tried before may have written.
     cautious = any(attempts(kept, place.name) for kept in live)
-    permit.rank = _rank(wanted, place.name, live)
-    permit.wish = requests_of(wanted, account, talk.can, cautious=cautious)
-    return place.adapter.agree(task_of(world, place, person, wanted, talk, cautious=cautious))
+    deletes = person.has_left and (place.section.leaver == "delete" or any(event.about for event in mine))
+    permit.rank = _rank(wanted, mine)
+    permit.wish = requests_of(wanted, account, talk.can, cautious=cautious, deletes=deletes)
+    return place.adapter.agree(task_of(world, place, person, wanted, talk, cautious=cautious, deletes=deletes))
 
 
-def _rank(wanted: Wanted, name: str, live: Sequence[Kept]) -> Rank:
-    """Return the place in the line: whoever shall be locked out comes first, whatever event said so."""
-    received_at = min(kept.event.received_at for kept in live if still_open(kept, name))
-    return Rank(wanted.active is False, received_at)
+def _rank(wanted: Wanted, mine: Sequence[Event]) -> Rank:
+    """Return the place in the line: whoever shall be locked out comes first, whatever event said so.
+
+    A deletion that comes later is of somebody who is out.
+    """
+    is_leaver = wanted.active is False and not all(event.about for event in mine)
+    return Rank(is_leaver, min(event.begins_at for event in mine))
 
 
 def _result(
@@ -133,8 +164,27 @@ def _result(
         return Result(name, State.IGNORED, agreement, talk, agreement.ignored)
     if error:
         return _troubled(name, agreement, talk, error, rank, tries)
-    state = State.APPLIED if agreement.change else State.UNCHANGED
+    state = State.APPLIED if agreement.change or agreement.deleted_at else State.UNCHANGED
     return Result(name, state, agreement, talk, NO_ACCOUNT if agreement.note else None, agreement.note)
+
+
+def _unconfirmed(
+    place: Place, agreement: Agreement, talk: Conversation, error: Unconfirmed, live: Sequence[Kept]
+) -> Result:
+    """Let it be looked again whether a leaver is out, until the target had its time for it."""
+    look = next_look(live, place.name, place.section.confirm_within, datetime.now(UTC))
+    if look is None:
+        return Result(place.name, State.FAILED, agreement, talk, error.reason, error.message)
+    return Result(
+        place.name,
+        State.POSTPONED,
+        agreement,
+        talk,
+        error.reason,
+        error.message,
+        look.at,
+        confirm_by=look.confirm_by,
+    )
 
 
 def _troubled(

@@ -116,10 +116,11 @@ def _agree_everywhere(
     """Bring each target to agree that is due; a slow target keeps nobody from the others."""
     counting = {event.ref for event in folded.counting}
     live = [kept for kept in mailbox if kept.event.ref in counting]
-    due = [place for name, place in world.places.items() if _due(live, name, now)]
+    by_target = {name: [kept for kept in live if kept.event.concerns(name)] for name in world.places}
+    due = [place for name, place in world.places.items() if _due(by_target[name], name, now)]
 
     def one(place: Place) -> Result:
-        return agree(world, folded.person, place, live, may_send)
+        return agree(world, folded.person, place, by_target[place.name], may_send)
 
     if len(due) <= 1:
         return [one(place) for place in due]
@@ -130,7 +131,9 @@ def _agree_everywhere(
 def _due(live: Sequence[Kept], name: str, now: datetime) -> bool:
     """Tell whether a target is to be asked: not while it wants to be left alone, unless somebody leaves."""
     waiting = any(waits(kept, name, now) for kept in live)
-    leaving = any(kept.event.kind is Kind.LEAVER and name not in kept.deliveries for kept in live)
+    leaving = any(
+        kept.event.kind is Kind.LEAVER and not kept.event.about and name not in kept.deliveries for kept in live
+    )
     return any(still_open(kept, name) for kept in live) and (leaving or not waiting)
 
 

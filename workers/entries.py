@@ -4,7 +4,7 @@ What the target adds to an entry by itself is its own. Pure.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lifecycle.errors import Refused
@@ -99,6 +99,14 @@ def role_edits(resource: Resource, wanted: frozenset[str], managed: frozenset[st
     edits = [Edit("remove", entry_path(ROLES, "value", role)) for role in sorted((shown & managed) - wanted)]
     missing = sorted(wanted - shown)
     return [*edits, Edit("add", ROLES, [{"value": role} for role in missing])] if missing else edits
+
+
+def role_moves(edits: Iterable[Edit]) -> tuple[list[str], list[str]]:
+    """Return the roles that edits take and those that they give, in order of the alphabet."""
+    ours = [edit for edit in edits if edit.path.name == ROLES.name]
+    added = [entry for edit in ours if edit.op == "add" and isinstance(edit.value, list) for entry in edit.value]
+    given = {str(value) for entry in added if (value := attribute(entry, "value")) is not None}
+    return sorted({str(edit.path.equals) for edit in ours if edit.op == "remove"}), sorted(given)
 
 
 def shown_roles(resource: Resource) -> frozenset[str]:

@@ -14,6 +14,7 @@ from lifecycle.event import OPERATOR, OURSELVES, Event, Kind
 from lifecycle.person import CUSTOM, CUSTOM_PREFIX, Fact, Person, Status
 from lifecycle.settlement import Kept
 from workers.dates import due_at, overtaken
+from workers.deletions import NOT_WANTED, Later
 from workers.order import Order
 from workers.screen import LeftOut, screen
 
@@ -33,11 +34,19 @@ class Folded:
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     """Events that are not folded."""
 
+    @property
+    def over(self) -> frozenset[str]:
+        """The events that stand no longer; what a human dropped is not among them, for it is not to be made again."""
+        unwanted = {ref for ref, each in self.left_out.items() if each.reason == NOT_WANTED}
+        return frozenset(self.superseded.keys() | unwanted)
+
 
 def fold(config: Config, person: Person, mailbox: Sequence[Kept], now: datetime) -> Folded:
     """Fold the events that are due by ``now`` into the person."""
-    left_out = screen(config, person, mailbox)
-    events = [kept.event for kept in mailbox if kept.event.ref not in left_out]
+    left_out = dict(screen(config, person, mailbox))
+    kept_in = [kept.event for kept in mailbox if kept.event.ref not in left_out]
+    # A deletion of ours says nothing of the person, so it is no part of what is folded.
+    events = [event for event in kept_in if event.about is None]
     moments = {event.ref: due_at(config, person, event) for event in events}
     due = [event for event in events if moments[event.ref] <= now]
     ahead = [event for event in events if moments[event.ref] > now]
@@ -46,12 +55,15 @@ def fold(config: Config, person: Person, mailbox: Sequence[Kept], now: datetime)
         person = _with(person, event, order)
     superseded = {event.ref: outranking for event in due if (outranking := _outranked_by(person, event))}
     superseded |= overtaken(person, ahead, moments)
+    later = Later.of(config, person, [event for event in kept_in if event.about], due, now)
+    superseded |= later.superseded
+    moments |= later.scheduled
     return Folded(
         person,
-        tuple(event for event in due if event.ref not in superseded),
+        (*(event for event in due if event.ref not in superseded), *later.due),
         superseded,
-        {event.ref: moments[event.ref] for event in ahead if event.ref not in superseded},
-        left_out,
+        {ref: moment for ref, moment in moments.items() if moment > now and ref not in superseded},
+        {**left_out, **later.left_out},
     )
 
 

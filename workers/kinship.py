@@ -44,6 +44,7 @@ def united(config: Config, person: Person, other: Person) -> Person:
             "status": max(statuses, key=order.status_rank, default=None),
             "ids": tuple(sorted({*person.ids, *other.ids})),
             "accounts": {**person.accounts, **other.accounts},
+            "deleted": {**person.deleted, **other.deleted},
         }
     )
 

@@ -66,7 +66,10 @@ class World:
 
 @dataclass(frozen=True)
 class Result:
-    """What one attempt came to on one target; ``retry_at`` or ``parked`` is set when it is postponed."""
+    """What one attempt came to on one target; ``retry_at`` or ``parked`` is set when it is postponed.
+
+    ``confirm_by`` is until when a suspension may still be confirmed that the target does not show.
+    """
 
     place: str
     state: State
@@ -76,3 +79,4 @@ class Result:
     detail: str | None = None
     retry_at: datetime | None = None
     parked: Parked | None = None
+    confirm_by: datetime | None = None

@@ -10,7 +10,7 @@ from typing import Any
 from lifecycle.errors import Refused
 from lifecycle.expressions import Expression, compile_expression
 from lifecycle.paths import Path, parse_path
-from lifecycle.person import Account, Person, Status
+from lifecycle.person import Account, Entitlements, Person, Status
 from lifecycle.policy import Policy
 from lifecycle.target import Target
 
@@ -76,6 +76,13 @@ def decide(person: Person, policy: Policy, mapping: Mapped, account: Account | N
     name = next((value for path, value in attributes.items() if path.text == "userName"), None)
     name = name or _text(fields, "user_name") or _text(fields, "email")
     return Wanted(_text(fields, "external_id"), name, active, attributes, groups, roles)
+
+
+def with_entitlements(wanted: Wanted, before: Entitlements | None) -> Wanted:
+    """Return what is wanted with all that was taken when the person left, whatever the policy grants by now."""
+    if before is None or not wanted.active:
+        return wanted
+    return replace(wanted, groups=wanted.groups | before.groups.keys(), roles=wanted.roles | set(before.roles))
 
 
 def with_manager(wanted: Wanted, account_of: Callable[[str], str | None]) -> Wanted:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lifecycle.config import Config
-from lifecycle.event import Event, State
+from lifecycle.event import OPERATOR, OURSELVES, Event, State
 from lifecycle.person import Person
 from lifecycle.settlement import DROPPED, Kept
 
@@ -44,6 +44,8 @@ def _poisoned(kept: Kept) -> LeftOut | None:
 
 def _foreign(config: Config, person: Person, event: Event) -> LeftOut | None:
     """Leave out whom another system than the home source looks after: what goes back there would come back here."""
+    if event.source in {OPERATOR, OURSELVES}:
+        return None
     home = config.policy.home_source
     told = event.profile.told()
     source_of_truth = told["source_of_truth"] if "source_of_truth" in told else person.value("source_of_truth")

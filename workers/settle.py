@@ -11,6 +11,8 @@ from lifecycle.person import Person
 from lifecycle.queue import LANE_OF_KIND, LEAVERS, PEOPLE, lanes_of
 from lifecycle.settlement import Delivery, Kept, Settled, Settlement, Step
 from lifecycle.signal import Signal, iso
+from workers.accounts import forgotten, with_accounts
+from workers.deletions import with_deletions
 from workers.fold import Folded
 from workers.gate import WHY
 from workers.outcome import Result
@@ -49,8 +51,7 @@ def settle(
     """Return what one attempt changes: the person, where each event stands, signals, and later looks."""
     cause = _cause(folded)
     settlements = [_settlement(config, kept, folded, results, cause, now) for kept in mailbox]
-    accounts = {result.place: result.agreement.account for result in results if result.agreement.account}
-    person = folded.person.model_copy(update={"accounts": {**folded.person.accounts, **accounts}})
+    person, made = with_deletions(config, with_accounts(folded.person, results), folded.over, now)
     return Settled(
         person=person,
         settlements=settlements,
@@ -64,6 +65,8 @@ def settle(
         revoked=_revoked(cause, results),
         parked=[result.parked for result in results if result.parked],
         unparked=_unparked(mailbox, results),
+        made=made,
+        forgotten=forgotten(results),
         links=bool(config.policy.link_by),
     )
 
@@ -76,7 +79,8 @@ def _signals(
     results: Sequence[Result],
     now: datetime,
 ) -> list[Signal]:
-    found = signals_for(person, cause, results, now) if cause else []
+    deletions = {event.about: event for event in folded.counting if event.about}
+    found = signals_for(person, cause, results, now, deletions) if cause else []
     for kept in mailbox:
         left_out = folded.left_out.get(kept.event.ref)
         if left_out is not None and left_out.state is State.FAILED:
@@ -112,11 +116,11 @@ def _settlement(
 
 def _delivered(config: Config, kept: Kept, results: Sequence[Result], cause: Event | None, now: datetime) -> Settlement:
     is_cause = cause is not None and cause.ref == kept.event.ref
-    mine = [result for result in results if still_open(kept, result.place)]
+    mine = [result for result in results if kept.event.concerns(result.place) and still_open(kept, result.place)]
     deliveries = {name: _known(delivery, name in config.targets) for name, delivery in kept.deliveries.items()}
     for result in mine:
         deliveries[result.place] = _delivery(kept, result, is_cause=is_cause)
-    for name in config.targets.keys() - deliveries.keys():
+    for name in filter(kept.event.concerns, config.targets.keys() - deliveries.keys()):
         deliveries[name] = Delivery(State.POSTPONED, reason="waiting")
     outcomes = {delivery.outcome for delivery in deliveries.values()}
     state = next((state for state in WORST_FIRST if state in outcomes), State.IGNORED)
@@ -141,14 +145,19 @@ def _delivery(kept: Kept, result: Result, *, is_cause: bool) -> Delivery:
     before = kept.deliveries.get(result.place, Delivery(State.KEPT))
     requests = before.requests + (len(result.talk.exchanges) if is_cause else 0)
     retry_at = iso(result.retry_at) if result.retry_at else None
-    return Delivery(result.state, requests, before.attempts + _tried(before, result), result.reason, retry_at)
+    tried = before.attempts + _tried(before, result)
+    confirm_by = iso(result.confirm_by) if result.confirm_by else before.confirm_by
+    return Delivery(result.state, requests, tried, result.reason, retry_at, confirm_by)
 
 
 def _tried(before: Delivery, result: Result) -> int:
-    """Return 1 for an attempt. Whoever was turned away at the gate has tried nothing, and a probe is one for all."""
+    """Return 1 for an attempt. Whoever was turned away at the gate has tried nothing, and a probe is one for all.
+
+    So are all looks whether a suspension is shown by now.
+    """
     if result.parked and (not result.talk.exchanges or result.reason == "circuit"):
         return int(bool(result.talk.exchanges) and before.attempts == 0)
-    return 1
+    return int(before.attempts == 0) if result.confirm_by else 1
 
 
 def _unparked(mailbox: Sequence[Kept], results: Sequence[Result]) -> list[str]:
@@ -193,6 +202,7 @@ def _outcome_step(result: Result, now: datetime) -> Step:
         "account": agreement.account.id if agreement.account else None,
         "groups_added": agreement.groups_added,
         "groups_removed": agreement.groups_removed,
+        "deleted": agreement.deleted_at is not None or None,
         "confirmed_inactive": agreement.confirmed_at is not None or None,
         "retry_at": str(result.retry_at) if result.retry_at else None,
     }

@@ -2,18 +2,27 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from lifecycle.config import Subscriber
 from lifecycle.event import Event, State
-from lifecycle.person import Person, Status
+from lifecycle.person import Person
 from lifecycle.signal import Signal, iso, make_signal
 from workers.outcome import Result
 from workers.screen import LeftOut
+from workers.task import Agreement
 
 DELIVERY_FAILED = "delivery.failed"
-REASONS = {"provisioned": "joined", "updated": "moved", "suspended": "left", "restored": "returned"}
+REASONS = {
+    "provisioned": "joined",
+    "updated": "moved",
+    "suspended": "left",
+    "restored": "returned",
+    "deleted": "left",
+}
 
 
 def signals_for(
@@ -21,12 +30,16 @@ def signals_for(
     cause: Event,
     results: Sequence[Result],
     now: datetime,
+    deletions: Mapping[str, Event] = MappingProxyType({}),
 ) -> list[Signal]:
-    """Return the signals of an attempt."""
+    """Return the signals of an attempt; ``deletions`` are the events of ours that deleted, by target."""
     signals = []
     for result in results:
         if result.agreement.change:
-            signals.append(_change(person, cause, result, now))
+            signals.append(_change(str(result.agreement.change), person, cause, result, now))
+        if result.agreement.deleted_at:
+            gone = replace(result, agreement=_deletion(result.agreement))
+            signals.append(_change("deleted", person, deletions.get(result.place, cause), gone, now))
         if result.state is State.FAILED:
             signals.append(_failed(person, cause, result, now))
     return signals
@@ -53,10 +66,10 @@ def wanted_by(subscribers: Mapping[str, Subscriber], signals: Iterable[Signal]) 
     ]
 
 
-def _change(person: Person, cause: Event, result: Result, now: datetime) -> Signal:
+def _change(change: str, person: Person, cause: Event, result: Result, now: datetime) -> Signal:
     agreement = result.agreement
-    reason = REASONS[str(agreement.change)]
-    if agreement.change == "suspended" and not (person.status and person.status.value == Status.LEFT.value):
+    reason = REASONS[change]
+    if change == "suspended" and not person.has_left:
         reason = "out_of_scope"
     account = agreement.account
     moments = {"applied_at": agreement.applied_at, "confirmed_at": agreement.confirmed_at}
@@ -66,23 +79,38 @@ def _change(person: Person, cause: Event, result: Result, now: datetime) -> Sign
         "sessions_revoked": agreement.sessions_revoked,
         "groups_added": agreement.groups_added,
         "groups_removed": agreement.groups_removed,
+        "roles_added": agreement.roles_added,
         "roles_removed": agreement.roles_removed,
         "entitlements_before": {"groups": agreement.groups_before, "roles": agreement.roles_before},
         "received_at": iso(cause.received_at),
         **{name: iso(moment) if moment else None for name, moment in moments.items()},
-        "latency_ms": round((now - cause.received_at).total_seconds() * 1000),
+        "latency_ms": round((now - cause.begins_at).total_seconds() * 1000),
     }
     # One event may change an account twice, when its groups or its tokens had trouble; each change is news of its own.
     moved = [account.active if account else None, agreement.groups_added, agreement.groups_removed]
     what = json.dumps([*moved, "sessions"] if agreement.sessions_revoked else moved)
     return make_signal(
-        f"person.{agreement.change}",
+        f"person.{change}",
         person=person.key,
         event=cause.ref,
         target=result.place,
         data=data,
         at=now,
         nonce=what,
+    )
+
+
+def _deletion(agreement: Agreement) -> Agreement:
+    """Return what the deletion alone came to: whatever groups the account was in still it is in no more."""
+    left = sorted(agreement.account.groups) if agreement.account else []
+    return replace(
+        agreement,
+        applied_at=agreement.deleted_at,
+        confirmed_at=agreement.deleted_at,
+        groups_added=[],
+        groups_removed=left,
+        roles_added=[],
+        roles_removed=[],
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from lifecycle.errors import GatepostError
-from lifecycle.person import Account
+from lifecycle.person import Account, Entitlements
 from lifecycle.target import Rule
 from workers.policy import Wanted
 from workers.scim.capabilities import Capabilities
@@ -43,6 +43,8 @@ class Task:
     """Whose an account is by its id, as far as we settled it; None for nobody's."""
     allow: Callable[[str], None]
     """Asked before a change that takes something away, by the name of its safety limit. Raises Held past the limit."""
+    deletes: bool = False
+    """Whether the account of somebody who left is deleted once it is out."""
 
 
 @dataclass
@@ -52,14 +54,21 @@ class Agreement:
     account: Account | None = None
     change: str | None = None
     """The signal that tells of it: provisioned, updated, suspended or restored; None when nothing changed."""
+    before: Entitlements | None = None
+    """What a leaver's account had before its suspension."""
     note: str | None = None
     ignored: str | None = None
     groups_added: list[str] = field(default_factory=list)
     groups_removed: list[str] = field(default_factory=list)
     groups_before: list[str] = field(default_factory=list)
+    roles_added: list[str] = field(default_factory=list)
     roles_removed: list[str] = field(default_factory=list)
     roles_before: list[str] = field(default_factory=list)
     sessions_revoked: bool = False
+    suspended_at: datetime | None = None
+    """When the target took the suspension, if this attempt asked for it."""
+    deleted_at: datetime | None = None
+    """When it was clear that the account is no more; it has a signal of its own."""
     applied_at: datetime | None = None
     confirmed_at: datetime | None = None
     trouble: GatepostError | None = None

@@ -5,7 +5,8 @@ Real servers over loopback, real Redis, the workers' own code; a server differs 
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,11 @@ def seen(provider: Provider) -> dict[str, Seen]:
     return {each["userName"].lower(): _seen(each) for each in provider.users()}
 
 
+def there(provider: Provider) -> set[str]:
+    """Return the names of everybody but those that a server keeps in hiding."""
+    return {each["userName"].lower() for each in provider.users() if each.get("state") != "deleted"}
+
+
 def _seen(user: dict[str, Any]) -> Seen:
     phones = tuple(each["value"].removeprefix("tel:") for each in user.get("phoneNumbers", []))
     department = user.get(ENTERPRISE, {}).get("department")
@@ -162,6 +168,26 @@ def test_story_ends_in_the_same_state_on_every_server(server: Provider, play: Ca
     assert server.members() == joined_groups
     assert (own_id, kim) == (server.user(name)["id"], server.user("kim@acme.example")["id"])
     assert stage.state("bo returned") == "applied"
+
+
+def test_leaver_is_deleted_and_restored_on_every_server(server: Provider, play: Callable[[Provider], Stage]) -> None:
+    """The account goes and nobody else's; a restore makes it anew, in the group that it was in."""
+    stage = play(replace(server, section=server.section | {"leaver": "delete"}))
+    name = "bo.ray@acme.example"
+    before = there(server)
+    tell(stage, event(Kind.JOINER, "bo joined", **BO))
+
+    tell(stage, event(Kind.LEAVER, "bo left", minute=1, external_id="E1042"))
+    left, left_groups = there(server), server.members()
+    tell(stage, event(Kind.LEAVER, "told again", minute=2, external_id="E1042"))
+    stage.records.restore("E1042", timedelta(days=30), actor="test")
+    stage.work()
+
+    assert (stage.state("bo left"), stage.state("told again")) == ("applied", "unchanged")
+    assert left == before
+    assert name not in left_groups["Support Agents"]
+    assert there(server) == before | {name}
+    assert name in server.members()["Support Agents"]
 
 
 def test_leaver_of_a_genesys_has_no_session_left(tmp_path: Path, play: Callable[[Provider], Stage]) -> None:

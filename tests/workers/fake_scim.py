@@ -466,6 +466,11 @@ class FakeScim:
     def _delete(self, kind: str, resource_id: str, _: object) -> httpx.Response:
         gone = self._held(kind, resource_id)
         del self.held[kind][resource_id]
+        for group in self.held["Groups"].values() if kind == "Users" else ():
+            if left := [member for member in group.get("members", []) if member["value"] != resource_id]:
+                group["members"] = left
+            else:
+                group.pop("members", None)
         if kind == "Users" and Quirk.RESTORES in self.quirks:
             self.deleted[gone["userName"].lower()] = gone
         return httpx.Response(204)

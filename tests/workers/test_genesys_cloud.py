@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -271,6 +272,65 @@ def test_correlation_ids_are_on_the_timeline(scene: Scene) -> None:
 
     assert len({each["correlation"] for each in requests}) == len(requests) >= 5
     assert any(each["path"].startswith("/api/v2/tokens/") for each in requests)
+
+
+# ---- leavers who are deleted
+
+
+def test_leaver_is_logged_out_and_then_deleted(play: Play) -> None:
+    """Seen to be inactive, tokens gone, out of its groups, and only then the record, which is kept in hiding."""
+    scene = play({"leaver": "delete"})
+    scene.join()
+
+    state = scene.leave()
+
+    assert (state, scene.bo()["state"]) == ("applied", "deleted")
+    *earlier, read_back, revoked, left, deleted = scene.requests()
+    assert earlier == ["GET /scim/v2/Users/BO", "PATCH /scim/v2/Users/BO", "PATCH /scim/v2/Users/BO"]
+    assert (read_back, revoked) == ("GET /scim/v2/Users/BO", "DELETE /tokens/BO")
+    assert left.startswith("PATCH /scim/v2/Groups/")
+    assert deleted == "DELETE /scim/v2/Users/BO"
+    types = [each["type"] for each in scene.stage.signals()]
+    assert types == ["person.provisioned", "person.suspended", "person.deleted"]
+
+
+def test_restore_revives_the_deleted_account_with_its_roles(play: Play) -> None:
+    """The old id comes back without its roles, groups and division: all are given again."""
+    scene = play({"leaver": "delete"})
+    scene.join(title="Lead")
+    old, roles = scene.bo()["id"], scene.roles()
+    scene.leave()
+
+    scene.stage.records.restore("E1042", timedelta(days=30), actor="test")
+    scene.stage.work()
+
+    bo = scene.bo()
+    assert (bo["id"], bo["state"], bo["groups"]) == (old, "active", ["Agents"])
+    assert {"supervisor", "Communicate - User"} <= scene.roles() <= roles
+    assert scene.stage.people.owner_of("crm", old) == "E1042"
+
+
+def test_account_whose_tokens_stay_is_not_deleted(play: Play) -> None:
+    """No session outlives its account unseen: the permission is named, and the account stays inactive."""
+    scene = play({"leaver": "delete"}, without=frozenset({"oauth:token:delete"}))
+    scene.join()
+
+    state = scene.leave()
+
+    assert (state, scene.bo()["state"]) == ("failed", "inactive")
+    assert "DELETE /scim/v2/Users/BO" not in scene.requests()
+    assert "(needs oauth:token:delete)" in scene.detail("left")
+
+
+def test_permission_to_delete_users_is_named_where_it_is_missing(play: Play) -> None:
+    """The account stays inactive, and is out of its groups."""
+    scene = play({"leaver": "delete"}, without=frozenset({"directory:user:delete"}))
+    scene.join()
+
+    state = scene.leave()
+
+    assert (state, scene.bo()["state"], scene.bo()["groups"]) == ("failed", "inactive", [])
+    assert "(needs directory:user:delete)" in scene.detail("left")
 
 
 # ---- rehires, and accounts that are hidden or deleted

@@ -1,25 +1,20 @@
-"""Make one account agree: find, create, change, confirm, keep the groups, and say what came of it.
+"""Make one account agree: find, create, change, lock out or delete, keep the groups, and say what came of it."""
 
-Success is what the target shows: after a suspension the account is read back.
-"""
-
-from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 
 from lifecycle.errors import GatepostError, Postponed
 from lifecycle.person import Account
-from workers.entries import shown_roles
-from workers.plan import Plan, Terms, needs_switch, prints
+from workers.entries import role_moves, shown_roles
+from workers.plan import ACTIVE, Plan, Terms, prints
 from workers.policy import Wanted
 from workers.resource import Resource, attribute, is_active
-from workers.scim.change import Change, ChangedMeanwhile
+from workers.scim.change import Change
 from workers.scim.create import Created, create
-from workers.scim.find import USERS, find
+from workers.scim.delete import delete
+from workers.scim.find import find
+from workers.scim.lockout import LockedOut, had, is_awaited, is_revoked, lock_out
 from workers.scim.members import keep_groups, settled_in_batch
 from workers.task import Agreement, Task
-
-LockedOut = Callable[[Task, Agreement, str], None]
 
 
 def agree(task: Task, *, locked_out: LockedOut | None = None) -> Agreement:
@@ -32,27 +27,27 @@ def agree(task: Task, *, locked_out: LockedOut | None = None) -> Agreement:
     change = Change(task, terms_of(task))
     made = _existing(task) or (create(task, change.terms) if task.wanted.active else None)
     if made is None:
-        return Agreement(note="no account")
-    found = made.account
+        return _gone(task)
+    found, shown = made.account, None
     if _names(found) & task.protected:
         return Agreement(ignored="protected")
     before = _memberships(task, found)
-    roles = frozenset[str]() if made.fresh else shown_roles(found) & task.managed_roles
+    roles = frozenset[str]() if made.fresh else _roles(task, found)
     agreement = Agreement(groups_before=sorted(before), roles_before=sorted(roles))
-    planned = Plan((), made.refused) if made.complete else change.plan(found)
+    agreement.roles_added = sorted(task.wanted.roles) if made.fresh and made.complete else []
+    planned = Plan((), made.refused) if made.complete or is_awaited(task, found) else change.plan(found)
     if _write(change, found, planned, agreement) or made.fresh:
         agreement.applied_at = datetime.now(UTC)
     if task.wanted.active is False:
-        is_out = not needs_switch(found, task.wanted) or _is_confirmed(change, found)
-        if locked_out and (is_out or task.can.lag_seconds):
-            # Where reads lag, the target took it: whoever is logged in is not to stay so until a read shows it.
-            locked_out(task, agreement, str(found["id"]))
-        if not is_out:
-            raise Postponed("the target does not show the account as inactive", reason="unconfirmed")
-        agreement.confirmed_at = datetime.now(UTC)
+        agreement.before = had(task, before, roles, agreement.suspended_at)
+        shown = lock_out(change, found, agreement, locked_out)
     agrees = agreement.trouble is None
     agreement.groups_added = sorted(made.joined)
     memberships = keep_groups(task, str(found["id"]), before | dict(made.joined), agreement)
+    # No session is to outlive its account unseen; of one that is gone no group matters.
+    if task.deletes and agrees:
+        refused = delete(task, found, shown, agreement)
+        agreement.trouble = worse(agreement.trouble, refused) if refused else None
     _conclude(task, found, memberships, agreement, agrees=agrees)
     return agreement
 
@@ -79,6 +74,19 @@ def worse(first: GatepostError | None, second: GatepostError | None) -> Gatepost
     return first if second is None or isinstance(first, Postponed) else second
 
 
+def _gone(task: Task) -> Agreement:
+    """Conclude where there is no account: one that was to be deleted is, whatever became of the answer."""
+    account, now = task.account, datetime.now(UTC)
+    if account is None or not task.deletes:
+        return Agreement(note="no account")
+    before = had(task, account.groups, frozenset(account.roles), None)
+    news = None if account.active is False else "suspended"
+    agreement = Agreement(account.model_copy(update={"active": False, "before": before}), news, before=before)
+    agreement.groups_before, agreement.roles_before = sorted(before.groups), list(before.roles)
+    agreement.applied_at = agreement.confirmed_at = agreement.deleted_at = now
+    return agreement
+
+
 def _by_others(task: Task, account: Account, memberships: dict[str, str]) -> Agreement:
     """Conclude without a request: another job's batch made all that was left to do."""
     agreement = Agreement(groups_before=sorted(account.groups))
@@ -97,23 +105,11 @@ def _write(change: Change, found: Resource, planned: Plan, agreement: Agreement)
         return False
     written = change.write(found, planned.edits)
     agreement.trouble = worse(agreement.trouble, written.trouble)
-    gone = {str(edit.path.equals) for edit in planned.edits if edit.op == "remove" and edit.path.name == "roles"}
-    agreement.roles_removed = sorted(gone) if written.trouble is None else []
+    if written.trouble is None:
+        agreement.roles_removed, agreement.roles_added = role_moves(planned.edits)
+    if written.taken and any(edit.path is ACTIVE and edit.value is False for edit in planned.edits):
+        agreement.suspended_at = datetime.now(UTC)
     return written.taken
-
-
-def _is_confirmed(change: Change, found: Resource) -> bool:
-    """Read the account back, for some answer 200 and do nothing; the second time it is PUT.
-
-    Where reads lag, what is read is no ground for a PUT.
-    """
-    task, account_id = change.task, str(found["id"])
-    shown = task.client.get(task.talk, USERS, account_id)
-    if task.cautious and not task.can.lag_seconds and shown is not None and is_active(shown) is not False:
-        with suppress(ChangedMeanwhile):
-            change.replace(found)
-        shown = task.client.get(task.talk, USERS, account_id)
-    return shown is None or is_active(shown) is False
 
 
 def _names(found: Resource) -> set[str]:
@@ -121,6 +117,14 @@ def _names(found: Resource) -> set[str]:
     addresses = [attribute(entry, "value") for entry in emails] if isinstance(emails, list) else []
     names = (attribute(found, "userName"), attribute(found, "externalId"), *addresses)
     return {str(name).lower() for name in names if name}
+
+
+def _roles(task: Task, found: Resource) -> frozenset[str]:
+    """Return the managed roles that the account has; of a leaver also those that a lost attempt may have taken."""
+    account, shown = task.account, shown_roles(found)
+    if task.wanted.active is False and account is not None and account.active is not False:
+        shown |= set(account.roles)
+    return shown & task.managed_roles
 
 
 def _memberships(task: Task, found: Resource) -> dict[str, str]:
@@ -150,18 +154,32 @@ def _conclude(
     unseen = account is None or (agrees and account.digest not in {"", digest}) or _switched(account, wanted)
     if agreement.applied_at is not None or moved or unseen:
         agreement.change = _change(account, wanted, wrote=agreement.applied_at is not None)
-        agreement.applied_at = agreement.applied_at or datetime.now(UTC)
+        agreement.applied_at = agreement.applied_at or (agreement.before.at if agreement.before else datetime.now(UTC))
+    if agreement.before is not None:
+        agreement.groups_before, agreement.roles_before = sorted(agreement.before.groups), list(agreement.before.roles)
+    known = account or Account(id=str(found["id"]))
+    is_kept = wanted.active is None or agreement.trouble is not None
     agreement.account = Account(
         id=str(found["id"]),
         user_name=_user_name(account, wanted, found, taken=agrees and agreement.trouble is None),
         active=is_active(found) if wanted.active is None else wanted.active,
         groups=memberships,
+        roles=_roles_given(known, wanted, agreement),
         digest=digest if agreement.trouble is None else "",
-        written=prints(wanted, terms_of(task)) if agrees else account.written if account else {},
-        sessions_revoked=wanted.active is not True
-        and (agreement.sessions_revoked or (account is not None and account.sessions_revoked)),
+        written=prints(wanted, terms_of(task)) if agrees else known.written,
+        sessions_revoked=wanted.active is not True and is_revoked(account, agreement),
         settled_at=datetime.now(UTC),
+        # Until somebody who is back has everything again, it is not forgotten.
+        before=agreement.before or (known.before if is_kept else None),
+        deletion=None if wanted.active else known.deletion,
     )
+
+
+def _roles_given(known: Account, wanted: Wanted, agreement: Agreement) -> tuple[str, ...]:
+    """Return the roles that the account has by our doing; whoever left has none."""
+    if wanted.active is False:
+        return ()
+    return tuple(sorted(wanted.roles)) if agreement.trouble is None else known.roles
 
 
 def _user_name(account: Account | None, wanted: Wanted, found: Resource, *, taken: bool) -> str | None:

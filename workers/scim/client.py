@@ -182,6 +182,13 @@ class Client:
         path = _path(kind, resource_id)
         return self._say(talk, _Request("PUT", path, body, path, version), {OK, NO_CONTENT} | allow)
 
+    def delete(
+        self, talk: Conversation, kind: str, resource_id: str, *, allow: set[int], version: str | None = None
+    ) -> Answer:
+        """Delete a resource (section 3.6); a version as for ``patch``, ``allow`` as for ``create``."""
+        path = _path(kind, resource_id)
+        return self._say(talk, _Request("DELETE", path, None, path, version), {OK, NO_CONTENT} | allow)
+
     def send(
         self,
         talk: Conversation,

@@ -25,26 +25,46 @@ def find(task: Task) -> Resource | None:
 
     Raises Held when it is somebody else's or one of several, Postponed when the target may not show it yet.
     """
-    wanted, account = task.wanted, task.account
+    account = task.account
     if account is not None:
         shown = task.client.get(task.talk, USERS, account.id)
         if shown is not None:
             return _verified(shown, account, task)
         _check_lag(task, account)
+        if task.deletes and account.active is False:
+            # What was out under this id and is gone was deleted. Whoever bears the name alone is somebody else by now.
+            return _by_external_id(task) if task.can.filter else None
     if not task.can.filter:
         return _among(task, task.client.everyone(task.talk, USERS))
-    if wanted.external_id and "externalId" in task.can.find_by:
-        hits = hits_of(task, "externalId", wanted.external_id)
-        if hits:
-            return mine(task, hits, "externalId")
-        # A joiner is most often new, and most targets refuse a second userName: the create tells, and saves a request.
-        if wanted.active and not task.cautious and account is None and not task.can.look_twice:
-            return None
+    return _looked_up(task)
+
+
+def _looked_up(task: Task) -> Resource | None:
+    """Return the account by the person's names; None too for a joiner of whom the create will tell."""
+    wanted, account = task.wanted, task.account
+    if (found := _by_external_id(task)) is not None:
+        return found
+    if _create_tells(task):
+        return None
     found = find_by_name(task)
     if found is None and wanted.active is False and account is None and not task.believes_nobody():
         # Somebody leaves, and the target's "nobody" proves nothing: everybody is looked through.
         return find_among_all(task, None)
     return found
+
+
+def _create_tells(task: Task) -> bool:
+    """Tell whether a look-up less is enough: a joiner is most often new, and most targets refuse a second userName."""
+    is_looked_for = bool(task.wanted.external_id) and "externalId" in task.can.find_by
+    is_first = bool(task.wanted.active) and not task.cautious and task.account is None
+    return is_looked_for and is_first and not task.can.look_twice
+
+
+def _by_external_id(task: Task) -> Resource | None:
+    external_id = task.wanted.external_id
+    if not external_id or "externalId" not in task.can.find_by:
+        return None
+    return mine(task, hits_of(task, "externalId", external_id), "externalId")
 
 
 def find_by_name(task: Task) -> Resource | None:

@@ -22,6 +22,7 @@ from workers.scim.agreement import agree as agree_by_scim
 from workers.scim.agreement import worse
 from workers.scim.answers import document
 from workers.scim.client import NO_CONTENT, NOT_FOUND, OK, Conversation
+from workers.scim.lockout import was_revoked
 from workers.task import Agreement, Task
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -135,9 +136,11 @@ def lock_out(task: Task, agreement: Agreement, account_id: str) -> None:
     """
     account = task.account
     was_out = account is not None and account.active is False and agreement.applied_at is None
-    is_revoked = was_out and account is not None and account.sessions_revoked
     is_settled = was_out and account is not None and account.digest != ""
-    if task.can.revoke_sessions and not is_revoked and _try(agreement, _revoke, task, account_id):
+    if was_revoked(account, agreement):
+        # Where reads lag, an attempt that could not be confirmed revoked them, and nobody was told.
+        agreement.sessions_revoked = account is not None and account.active is not False
+    elif task.can.revoke_sessions and _try(agreement, _revoke, task, account_id):
         agreement.sessions_revoked = True
         agreement.applied_at = agreement.applied_at or datetime.now(UTC)
     if task.can.leave_queues and not is_settled:
