@@ -1,4 +1,4 @@
-"""``gatepost check``: configuration and Redis are looked at here, sources and targets by the programs themselves."""
+"""``gatepost check``: configuration and Redis are looked at here, the rest by the programs themselves."""
 
 import subprocess
 from collections.abc import Iterator

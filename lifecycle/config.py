@@ -58,6 +58,7 @@ class Workers(Section):
     """How many worker processes of each lane ``gatepost up`` runs on this machine."""
 
     leavers: Annotated[int, Field(ge=1, le=64)] = 1
+    lookups: Annotated[int, Field(ge=1, le=64)] = 1
     people: Annotated[int, Field(ge=1, le=64)] = 1
     signals: Annotated[int, Field(ge=1, le=64)] = 1
 

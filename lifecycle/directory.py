@@ -1,10 +1,11 @@
 """``[directories.NAME]``: where the full record of a person can be read."""
 
-from lifecycle.fields import Section, Words
+from lifecycle.fields import FilePath, Section
 
 
 class Directory(Section):
     """A place to look people up in."""
 
     adapter: str
-    path: Words
+    path: FilePath
+    """Relative to the configuration, unless it is absolute."""

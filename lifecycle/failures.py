@@ -19,8 +19,8 @@ from lifecycle import keys, standing
 from lifecycle.errors import Malformed, Unknown
 from lifecycle.event import State
 from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
-from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, SIGNALS, lanes, offer
-from lifecycle.settlement import KEPT_FIELDS, Delivery, Step, dump_deliveries, kept_of, move
+from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, LOOKUPS, SIGNALS, lanes, offer
+from lifecycle.settlement import KEPT_FIELDS, NOT_LOOKED, Delivery, Step, dump_deliveries, kept_of, move
 from lifecycle.signal import iso
 
 RETRIED = frozenset({"event", "signal", "target"})
@@ -154,14 +154,19 @@ class Failures:
             if pipe.zscore(keys.FAILURES, f"event:{ref}") is None:
                 raise Unknown(f"event:{ref} was retried by somebody else", reason="failure_unknown")
             pipe.multi()
-            deliveries = dump_deliveries(_anew(kept.deliveries))
-            pipe.hset(keys.event(ref), mapping={"state": State.KEPT.value, "deliveries": deliveries, "deaths": 0})
+            anew: dict[Any, Any] = {
+                "state": State.KEPT.value,
+                "deliveries": dump_deliveries(_anew(kept.deliveries)),
+                "deaths": 0,
+                "looked": NOT_LOOKED.to_json(),
+            }
+            pipe.hset(keys.event(ref), mapping=anew)
             move(pipe, event, kept.state, State.KEPT)
             for target in kept.deliveries:
                 # Whoever retries may have made the group that was missing.
                 pipe.delete(keys.groups_missing(target))
             pipe.rpush(keys.trace(ref), step.to_json())
-            pipe.rpush(keys.mailbox(event.person), ref)
+            pipe.rpush(keys.unread(event.person) if lane == LOOKUPS else keys.mailbox(event.person), ref)
             offer(pipe, self._queues[lane], CONVERGE, event.person, lane)
             pipe.execute()
 

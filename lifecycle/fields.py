@@ -2,11 +2,12 @@
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationInfo
 
 from lifecycle.expressions import Expression, compile_expression
 
@@ -37,6 +38,16 @@ def _zone(found: str) -> str:
     return found
 
 
+def _beside(found: object, info: ValidationInfo) -> Path:
+    if isinstance(found, Path):
+        return found
+    if not isinstance(found, str) or not found or "\0" in found:
+        msg = "a path, as it is or relative to the file"
+        raise ValueError(msg)
+    base: Path = (info.context or {}).get("base", Path())
+    return base / found
+
+
 def _compiled(found: object) -> Expression:
     if isinstance(found, Expression):
         return found
@@ -61,6 +72,7 @@ def _url(schemes: tuple[str, ...], found: str) -> str:
 HttpUrl = Annotated[str, AfterValidator(lambda found: _url(("https", "http"), found))]
 RedisUrl = Annotated[str, AfterValidator(lambda found: _url(("redis", "rediss", "unix"), found))]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+FilePath = Annotated[Path, BeforeValidator(_beside)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Cel = Annotated[Expression, BeforeValidator(_compiled)]
 

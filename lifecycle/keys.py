@@ -3,11 +3,12 @@
 ==========================================  ======  ===================================================================
 key                                         type    holds, and how long
 ==========================================  ======  ===================================================================
-gatepost:event:SOURCE:ID                    hash    doc, person, state, deliveries, reason, detail, ruling, deaths. Its
-                                                    existence is the seen-mark. No expiry while open or stuck, then
-                                                    RETENTION
+gatepost:event:SOURCE:ID                    hash    doc, person, state, deliveries, reason, detail, ruling, deaths,
+                                                    reading, looked. Its existence is the seen-mark. No expiry while
+                                                    open or stuck, then RETENTION
 gatepost:trace:SOURCE:ID                    list    the event's timeline, JSON lines; lives as long as the event
 gatepost:mailbox:PERSON                     list    refs of events that are not settled; gone when empty
+gatepost:unread:PERSON                      list    refs of thin events that were not looked up yet; gone when empty
 gatepost:lease:PERSON                       string  token of the job that works on this person; LEASE
 gatepost:working                            zset    WORKER|PERSON by the end of its lease; until it is freed
 gatepost:alive:WORKER                       string  that a worker process lives; ALIVE
@@ -104,6 +105,11 @@ def open_events(lane: str) -> str:
 def mailbox(person: str) -> str:
     """Name a person's unsettled events."""
     return f"gatepost:mailbox:{person}"
+
+
+def unread(person: str) -> str:
+    """Name a person's thin events that wait for a look into a directory."""
+    return f"gatepost:unread:{person}"
 
 
 def lease(person: str) -> str:

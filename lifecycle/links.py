@@ -47,9 +47,17 @@ class Links:
 
     def account_of(self, target: str, name: str) -> str | None:
         """Return the id of the account of the person with this key, user name or address; None where there is none."""
-        key = self.linked(name) or name
-        account = (self.namesake(key) or self._people.get(key)).accounts.get(target)
+        account = self.known(name).accounts.get(target)
         return account.id if account else None
+
+    def known(self, name: str) -> Person:
+        """Return whom a key, user name or address means now; an empty person where that is nobody."""
+        key = self.linked(name) or name
+        return self.namesake(key) or self._people.get(key)
+
+    def is_key(self, key: str) -> bool:
+        """Tell whether a person is, or was, known by this key."""
+        return bool(self._redis.exists(keys.person(key), keys.link(key)))
 
     def holders(self, names: Sequence[str]) -> Mapping[str, Person]:
         """Return who has each of these names now; one that nobody has is left out."""
@@ -108,7 +116,7 @@ class Links:
 
     def _move(self, pipe: Pipeline, waiting: Sequence[Kept], key: str, other: str, lane: str) -> None:
         for kept in waiting:
-            _rename(pipe, kept.event, key, other)
+            rename(pipe, kept.event, key, other)
         # What a mailbox holds beyond one read is for the next job; and one for the other, even where nothing waits: it
         # may be for this very look that its own was given up.
         for each in {lane, *(LANE_OF_KIND[kept.event.kind] for kept in waiting)}:
@@ -117,7 +125,8 @@ class Links:
                 offer(pipe, self._people.queues[each], CONVERGE, key, each)
 
 
-def _rename(pipe: Pipeline, event: Event, key: str, other: str) -> None:
+def rename(pipe: Pipeline, event: Event, key: str, other: str) -> None:
+    """Make an event of one person's mailbox another's, in the caller's atomic step."""
     at = int(event.received_at.timestamp() * 1000)
     pipe.hset(keys.event(event.ref), "person", other)
     pipe.lrem(keys.mailbox(key), 0, event.ref)

@@ -64,7 +64,11 @@ class People:
 
     def mailbox(self, key: str) -> list[Kept]:
         """Return the person's unsettled events, oldest arrival first, at most MAILBOX_READ_MAX."""
-        refs: Any = self.redis.lrange(keys.mailbox(key), 0, MAILBOX_READ_MAX - 1)
+        return self.kept_in(keys.mailbox(key), MAILBOX_READ_MAX)
+
+    def kept_in(self, name: str, number_max: int) -> list[Kept]:
+        """Return the first events of a list of refs."""
+        refs: Any = self.redis.lrange(name, 0, number_max - 1)
         with self.redis.pipeline(transaction=False) as pipe:
             for ref in refs:
                 pipe.hmget(keys.event(ref.decode()), *KEPT_FIELDS)
@@ -145,7 +149,7 @@ class People:
             write_event(pipe, settlement)
         keep(pipe, settled.made, self._writer)
         for signal, subscribers in settled.signals:
-            self._write_signal(pipe, signal, subscribers)
+            self.write_signal(pipe, signal, subscribers)
         for lane, at in settled.again:
             offer(pipe, self.queues[lane], CONVERGE, person.key, lane, at=at)
         for parked in settled.parked:
@@ -154,7 +158,8 @@ class People:
             _leave_line(pipe, person.key, target)
         _count(pipe, settled)
 
-    def _write_signal(self, pipe: Pipeline, signal: Signal, subscribers: Sequence[str]) -> None:
+    def write_signal(self, pipe: Pipeline, signal: Signal, subscribers: Sequence[str]) -> None:
+        """Keep a signal and offer it to its subscribers, in the caller's atomic step."""
         now = time.time()
         record: dict[Any, Any] = {**signal._asdict(), "made_at": str(now), "subscribers": json.dumps(list(subscribers))}
         pipe.hset(keys.signal(signal.id), mapping=record)

@@ -147,6 +147,10 @@ class Person(BaseModel):
         known = (self.accounts.get(target), self.deleted.get(target))
         return next((each.before for each in known if each and each.before), None)
 
+    def ids_of(self, source: str) -> frozenset[str]:
+        """Return each id that this source has for the person."""
+        return frozenset(each.partition(":")[2] for each in self.ids if each.startswith(f"{source}:"))
+
     def names(self) -> set[str]:
         """Return every identifier of the person, in lower case, for protection and for look-ups by people."""
         found = (self.value("external_id"), self.value("user_name"), self.value("email"), self.key)

@@ -26,9 +26,10 @@ from rq.utils import utcformat
 
 from lifecycle.event import Event, Kind
 
-LEAVERS, PEOPLE, SIGNALS = "leavers", "people", "signals"
-LANES = (LEAVERS, PEOPLE, SIGNALS)
-LANE_OF_KIND = {Kind.LEAVER: LEAVERS, Kind.JOINER: PEOPLE, Kind.MOVER: PEOPLE, Kind.CHANGED: PEOPLE}
+LEAVERS, LOOKUPS, PEOPLE, SIGNALS = "leavers", "lookups", "people", "signals"
+LANES = (LEAVERS, LOOKUPS, PEOPLE, SIGNALS)
+LANE_OF_KIND = {Kind.LEAVER: LEAVERS, Kind.JOINER: PEOPLE, Kind.MOVER: PEOPLE, Kind.CHANGED: LOOKUPS}
+"""A thin event is looked up first, and then goes on as what it turned out to be."""
 
 CONVERGE = "workers.jobs.converge"
 DELIVER = "workers.jobs.deliver"
@@ -57,7 +58,7 @@ while i <= #ARGV do
   else
     answers[#answers + 1] = 1
     redis.call('HSET', event, 'state', 'kept')
-    redis.call('RPUSH', 'gatepost:mailbox:' .. person, ref)
+    redis.call('RPUSH', (lane == 'lookups' and 'gatepost:unread:' or 'gatepost:mailbox:') .. person, ref)
     redis.call('ZADD', 'gatepost:events', at, ref)
     redis.call('ZADD', 'gatepost:events:kept', at, ref)
     redis.call('ZADD', 'gatepost:open:' .. lane, at, ref)

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from redis.client import Pipeline
 
 from lifecycle import keys, metrics
-from lifecycle.event import OPEN_STATES, STUCK_STATES, Event, State
+from lifecycle.event import OPEN_STATES, STUCK_STATES, Event, Kind, State
 from lifecycle.person import Person
 from lifecycle.queue import LANE_OF_KIND
+from lifecycle.reading import Reading
 from lifecycle.signal import Signal, iso
 
 TRACE_LINES_MAX = 200
@@ -42,6 +43,24 @@ class Ruling(NamedTuple):
     by: str
 
 
+class Looked(NamedTuple):
+    """How often a thin event was looked up in vain, and the earliest moment of the next look."""
+
+    times: int = 0
+    retry_at: datetime | None = None
+
+    def to_json(self) -> str:
+        """Dump for Redis."""
+        return json.dumps([self.times, self.retry_at.isoformat() if self.retry_at else None])
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Looked":
+        """Read what ``to_json`` wrote."""
+        times, retry_at = json.loads(text)
+        return cls(times, datetime.fromisoformat(retry_at) if retry_at else None)
+
+
+NOT_LOOKED = Looked()
 RELEASED, DROPPED = "released", "dropped"
 
 
@@ -50,14 +69,22 @@ class Kept:
     """An unsettled event as it stands in its record."""
 
     event: Event
+    """As it counts: a thin one that was looked up is what it turned out to be."""
     state: State
     deliveries: dict[str, Delivery]
     ruling: Ruling | None = None
     deaths: int = 0
     """How many workers in a row died while they worked on it."""
+    reading: Reading | None = None
+    looked: Looked = NOT_LOOKED
+
+    @property
+    def kind(self) -> Kind:
+        """What the source called it."""
+        return Kind.CHANGED if self.reading else self.event.kind
 
 
-KEPT_FIELDS = ("doc", "person", "state", "deliveries", "ruling", "deaths")
+KEPT_FIELDS = ("doc", "person", "state", "deliveries", "ruling", "deaths", "reading", "looked")
 """What ``kept_of`` reads of an event's record, in this order."""
 
 
@@ -140,7 +167,7 @@ def event_of(doc: bytes | str, person: bytes | str | None) -> Event:
 
 def kept_of(fields: Sequence[bytes | None]) -> Kept:
     """Read what the KEPT_FIELDS of an event's record say of where it stands."""
-    doc, person, state, deliveries, ruling, deaths = fields
+    doc, person, state, deliveries, ruling, deaths, read, looked = fields
     if doc is None or state is None:
         msg = "an event in a mailbox has a record"
         raise TypeError(msg)
@@ -149,7 +176,11 @@ def kept_of(fields: Sequence[bytes | None]) -> Kept:
         for name, fields in json.loads(deliveries or b"{}").items()
     }
     ruled = Ruling(*json.loads(ruling)) if ruling else None
-    return Kept(event_of(doc, person), State(state.decode()), found, ruled, int(deaths or 0))
+    reading = Reading.model_validate_json(read) if read else None
+    told = event_of(doc, person)
+    event = reading.of(told) if reading else told
+    looks = Looked.from_json(looked) if looked else NOT_LOOKED
+    return Kept(event, State(state.decode()), found, ruled, int(deaths or 0), reading, looks)
 
 
 def dump_deliveries(deliveries: dict[str, Delivery]) -> str:
@@ -182,9 +213,10 @@ def write_event(pipe: Pipeline, settlement: Settlement) -> None:
     if state in OPEN_STATES:
         return
     pipe.lrem(keys.mailbox(event.person), 0, event.ref)
-    metrics.count(pipe, "gatepost_events", event.source, event.kind.value, state.value)
+    kind = settlement.kept.kind.value
+    metrics.count(pipe, "gatepost_events", event.source, kind, state.value)
     latency = now - event.begins_at.timestamp()
-    metrics.observe(pipe, "gatepost_event_latency_seconds", event.kind.value, seconds=latency)
+    metrics.observe(pipe, "gatepost_event_latency_seconds", kind, seconds=latency)
     if state not in STUCK_STATES:
         _let_expire(pipe, event, state, now)
 

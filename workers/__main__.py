@@ -11,7 +11,7 @@ from lifecycle.config import CONFIG_VARIABLE
 from lifecycle.errors import Misconfigured
 from lifecycle.lifeline import hold_lifeline
 from lifecycle.log import set_up_logs
-from lifecycle.queue import LANES, SIGNALS, connect
+from lifecycle.queue import LANES, LEAVERS, PEOPLE, connect
 from workers.jobs import WORKER, config, keeper, pulse, rounds, sweeper, warm
 from workers.worker import make_worker
 
@@ -42,7 +42,7 @@ def main() -> None:
         warm(options.lane)
         pulse(options.lane).start()
         sweeper().start()
-        if options.lane != SIGNALS:
+        if options.lane in {LEAVERS, PEOPLE}:
             keeper().start()
             rounds().start()
     except RedisError as error:

@@ -143,7 +143,7 @@ def _log(settlement: Settlement) -> None:
         "event.settled",
         event_id=event.id,
         source=event.source,
-        kind=event.kind.value,
+        kind=settlement.kept.kind.value,
         state=settlement.state.value,
         reason=settlement.reason,
         requests=sum(delivery.requests for delivery in settlement.deliveries.values()),

@@ -74,12 +74,17 @@ def _with(person: Person, event: Event, order: Order) -> Person:
         # A null for all custom fields also outranks an older one that arrives after it.
         known = (facts.get(name), facts.get(CUSTOM) if name.startswith(CUSTOM_PREFIX) else None)
         facts[name] = max((fact, *filter(None, known)), key=partial(order.rank, name))
-    status = person.status
-    if event.kind in STATUS:
-        fact = Fact(value=STATUS[event.kind].value, at=event.occurred_at, event=event.ref)
+    status, told = person.status, _status(event)
+    if told is not None:
+        fact = Fact(value=told.value, at=event.status_at or event.occurred_at, event=event.ref)
         if status is None or order.status_rank(status) < order.status_rank(fact):
             status = fact
     return person.model_copy(update={"facts": facts, "status": status, "ids": _ids(person, event)})
+
+
+def _status(event: Event) -> Status | None:
+    """Return what an event says of whether the person works here; a directory says it of everybody."""
+    return STATUS.get(event.kind, Status.ACTIVE if event.status_at else None)
 
 
 def _ids(person: Person, event: Event) -> tuple[str, ...]:
@@ -103,10 +108,10 @@ def _facts(event: Event, person: Person) -> Iterable[tuple[str, object]]:
 
 def _outranked_by(person: Person, event: Event) -> str | None:
     """Return the event that leaves this one without effect; None while it still has some."""
-    status = person.status
-    if event.kind in STATUS and status and status.event == event.ref:
+    status, told = person.status, _status(event)
+    if told is not None and status and status.event == event.ref:
         return None
-    if event.kind in STATUS and status and status.value != STATUS[event.kind].value:
+    if told is not None and status and status.value != told.value:
         return status.event
     holders = [person.facts[name].event for name, _ in _facts(event, person) if name in person.facts]
     return None if not holders or event.ref in holders else max(holders)

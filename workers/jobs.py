@@ -7,13 +7,15 @@ from redis import Redis
 
 from lifecycle.config import Config, check_adapters, config_path, load
 from lifecycle.people import People
-from lifecycle.queue import SIGNALS, connect, lanes
+from lifecycle.queue import LOOKUPS, SIGNALS, connect, lanes
 from lifecycle.target import Target
 from workers import converge as convergence
 from workers.deliver import Deliverer
+from workers.directories import opened
 from workers.gate import Gate, Rate
 from workers.http import Http
 from workers.keeper import Keeper
+from workers.look import look
 from workers.outcome import Place, World
 from workers.policy import mapping_of
 from workers.pulse import Pulse
@@ -29,8 +31,11 @@ SIGNAL_ANSWER_BYTES_MAX = 65_536
 
 
 def converge(person: str, lane: str) -> None:
-    """Work on what is in one person's mailbox."""
-    convergence.converge(world(), person, lane)
+    """Work on what is in one person's mailbox; in the lane of look-ups, on the thin events that are not there yet."""
+    if lane == LOOKUPS:
+        look(world(), person)
+    else:
+        convergence.converge(world(), person, lane)
 
 
 def deliver(signal_id: str, subscriber: str) -> None:
@@ -49,6 +54,7 @@ def config() -> Config:
     """Read the configuration once a process. Raises Misconfigured."""
     found = load(config_path())
     check_adapters("targets", {name: target.adapter for name, target in found.targets.items()}, TARGETS)
+    opened(found.directories)
     return found
 
 
@@ -60,7 +66,7 @@ def world() -> World:
     places = {}
     for name, target in found.targets.items():
         places[name] = place_of(redis, name, target, Http(), create_groups=found.policy.create_groups)
-    return World(found, People(redis, lanes(redis), WORKER), places)
+    return World(found, People(redis, lanes(redis), WORKER), places, opened(found.directories))
 
 
 def place_of(redis: Redis, name: str, target: Target, http: Http, *, create_groups: bool = False) -> Place:
@@ -89,7 +95,7 @@ def keeper() -> Keeper:
 def pulse(lane: str) -> Pulse:
     """Make what says that this process lives, and renews the leases of its jobs."""
     redis = connect(config().redis.url, patient=True)
-    return Pulse(redis, WORKER, (lambda: None) if lane == SIGNALS else world().people.leases.renew_all)
+    return Pulse(redis, WORKER, (lambda: None) if lane in {LOOKUPS, SIGNALS} else world().people.leases.renew_all)
 
 
 def sweeper() -> Sweeper:
@@ -116,6 +122,9 @@ def warm(lane: str) -> None:
     """Make a lane's clients before its first job, and look up the groups that the policy names."""
     if lane == SIGNALS:
         deliverer()
+        return
+    if lane == LOOKUPS:
+        world()
         return
     policy = config().policy
     for place in world().places.values():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
@@ -12,6 +12,7 @@ from lifecycle.links import Links
 from lifecycle.people import People
 from lifecycle.settlement import Parked
 from lifecycle.target import Target as Section
+from workers.directories.base import Directory
 from workers.gate import Gate
 from workers.policy import Mapped
 from workers.scim.capabilities import Capabilities
@@ -57,6 +58,7 @@ class World:
     config: Config
     people: People
     places: Mapping[str, Place]
+    directories: Mapping[str, Directory] = field(default_factory=dict)
 
     @cached_property
     def links(self) -> Links:

@@ -24,7 +24,7 @@ def screen(config: Config, person: Person, mailbox: Sequence[Kept]) -> Mapping[s
     """Return, by ref, the events that are settled without being worked on."""
     found = {}
     for kept in mailbox:
-        left_out = _ruled(kept) or _poisoned(kept) or _foreign(config, person, kept.event)
+        left_out = _ruled(kept) or poisoned(kept) or _mistaken(person, kept) or _foreign(config, person, kept.event)
         if left_out is not None:
             found[kept.event.ref] = left_out
     return found
@@ -36,10 +36,20 @@ def _ruled(kept: Kept) -> LeftOut | None:
     return LeftOut(State.IGNORED, DROPPED, f"dropped by {kept.ruling.by}")
 
 
-def _poisoned(kept: Kept) -> LeftOut | None:
+def poisoned(kept: Kept) -> LeftOut | None:
+    """Leave out what kills whoever works on it."""
     if kept.deaths < POISON_DEATHS_MAX:
         return None
     return LeftOut(State.FAILED, "poison", f"{kept.deaths} workers in a row died while they worked on it")
+
+
+def _mistaken(person: Person, kept: Kept) -> LeftOut | None:
+    """Leave out what a directory says of a name that is another's by now: it has another id than the person."""
+    found = kept.event.profile.external_id
+    theirs = person.ids_of(kept.event.source)
+    if kept.reading is None or found is None or not theirs or found in theirs:
+        return None
+    return LeftOut(State.HELD, "another_id", "the directory has this name under another external_id")
 
 
 def _foreign(config: Config, person: Person, event: Event) -> LeftOut | None:

@@ -26,8 +26,19 @@ from rq.serializers import JSONSerializer
 from lifecycle import keys
 from lifecycle.event import OPEN_STATES, State
 from lifecycle.log import fault
+from lifecycle.lookups import Lookups
 from lifecycle.people import People
-from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, LEAVERS, PEOPLE, SIGNALS, arguments_of, offer
+from lifecycle.queue import (
+    CONVERGE,
+    DELIVER,
+    LANE_OF_KIND,
+    LEAVERS,
+    LOOKUPS,
+    PEOPLE,
+    SIGNALS,
+    arguments_of,
+    offer,
+)
 from lifecycle.settlement import KEPT_FIELDS, kept_of
 
 TICK_SECONDS, TROUBLE_SECONDS = 0.4, 1.0
@@ -138,6 +149,8 @@ class Sweeper:
             work = self._work(job)
             is_orphan = work is not None and not (work.worker and self._redis.exists(keys.alive(work.worker)))
             if is_orphan and work is not None and self._offer_again(work, held[job]):
+                if held[job] == LOOKUPS and work.worker and self._is_calm():
+                    self._blame(work.arguments[0])
                 # RQ lists it for another minute.
                 self._redis.zadd(keys.POPPED, {job: math.inf})
 
@@ -153,6 +166,11 @@ class Sweeper:
             pipe.zrangebyscore(keys.POPPED, "-inf", now - ORPHAN_SECONDS * 1000)
             *_, old = pipe.execute()
         return [each.decode() for each in old]
+
+    def _blame(self, key: str) -> None:
+        """Count the death of whoever looked a person up, which takes no lease, with what there was to be read."""
+        for kept in Lookups(self._people).unread(key):
+            self._redis.hincrby(keys.event(kept.event.ref), "deaths", 1)
 
     def _popped(self, lane: str) -> Iterator[str]:
         queue = self._queues[lane]
@@ -171,7 +189,7 @@ class Sweeper:
     def _offer_again(self, work: Work, lane: str) -> bool:
         """Offer what a job was about, unless somebody works on it or it was just offered; return whether it was."""
         key = work.arguments[0]
-        if work.func == CONVERGE and (self._redis.exists(keys.lease(key)) or not self._redis.exists(keys.mailbox(key))):
+        if work.func == CONVERGE and not self._is_wanted(key, lane):
             return False
         if not self._redis.set(keys.resumed(":".join(work.arguments)), "1", nx=True, px=RESUMED_MILLISECONDS):
             return False
@@ -183,6 +201,12 @@ class Sweeper:
             pipe.execute()
         log.warning("job.resumed", lane=lane)
         return True
+
+    def _is_wanted(self, key: str, lane: str) -> bool:
+        """Tell whether there is something to do of which nobody has the lease; a look takes none."""
+        if lane == LOOKUPS:
+            return bool(self._redis.exists(keys.unread(key)))
+        return not self._redis.exists(keys.lease(key)) and bool(self._redis.exists(keys.mailbox(key)))
 
     def _offer(self, pipe: Any, key: str, lane: str) -> None:  # noqa: ANN401 - redis-py's Pipeline
         offer(pipe, self._queues[lane], CONVERGE, key, lane, first=True)
@@ -211,7 +235,7 @@ class Sweeper:
 
     def audit(self) -> None:
         """Offer each open event that no queue, no schedule, no line and no live lease holds, and each such delivery."""
-        self._offer_events([ref for lane in (LEAVERS, PEOPLE) for ref in self._old(lane)])
+        self._offer_events([ref for lane in (LEAVERS, LOOKUPS, PEOPLE) for ref in self._old(lane)])
         self._audit_deliveries()
 
     def _old(self, lane: str) -> list[str]:
@@ -223,20 +247,22 @@ class Sweeper:
         return [ref.decode() for ref in refs]
 
     def _offer_events(self, refs: Sequence[str]) -> None:
-        """Offer each person who has one of these events and neither a job nor a place in a line."""
-        offered = self._persons_with_jobs() | self._persons_in_line() if refs else set()
+        """Offer each person who has one of these events and neither a job nor a place in a line; a look is apart."""
+        worked_on = self._persons_with_jobs(LEAVERS, PEOPLE) | self._persons_in_line() if refs else set()
+        looked_up = self._persons_with_jobs(LOOKUPS) if refs else set()
         for ref in refs:
             record: Any = self._redis.hmget(keys.event(ref), *KEPT_FIELDS)
             person, state, lane = _standing(record)
+            offered = looked_up if lane == LOOKUPS else worked_on
             if person is None or person in offered or state not in OPEN_STATES:
                 continue
             offered.add(person)
             self._offer_again(Work(CONVERGE, (person, lane), None), lane)
 
-    def _persons_with_jobs(self) -> set[str]:
+    def _persons_with_jobs(self, *lanes: str) -> set[str]:
         """Return whom any job is about; what lies beyond the bound is not looked at, and waits for another audit."""
         ids: list[bytes] = []
-        for queue in (self._queues[LEAVERS], self._queues[PEOPLE]):
+        for queue in (self._queues[lane] for lane in lanes):
             lists: Any = (
                 self._redis.lrange(queue.key, 0, AUDIT_JOBS_MAX),
                 self._redis.zrange(queue.scheduled_job_registry.key, 0, AUDIT_JOBS_MAX),

@@ -72,6 +72,9 @@ def test_whole_file_is_read(tmp_path: Path) -> None:
         adapter = "scim"
         base_url = "http://127.0.0.1:8801/v2"
         token = "file:crm.token"
+        [directories.hr]
+        adapter = "file"
+        path = "people.csv"
         [policy]
         scope = "person.user_type != 'contractor'"
         protected = ["breakglass@acme.example"]
@@ -96,6 +99,7 @@ def test_whole_file_is_read(tmp_path: Path) -> None:
     assert config.policy.scope is not None
     assert config.policy.scope.fields == {"user_type"}
     assert config.workers.leavers == 2
+    assert config.directories["hr"].path == tmp_path / "people.csv"
 
 
 REFUSALS: list[tuple[dict[str, Any], str, str, str]] = [
@@ -105,6 +109,14 @@ REFUSALS: list[tuple[dict[str, Any], str, str, str]] = [
     ({"service": {"max_body_bytes": "1MB"}}, "service.max_body_bytes", "'1MB'", "a valid integer"),
     ({"service": {"max_body_bytes": 1e6}}, "service.max_body_bytes", "1000000.0", "a valid integer"),
     ({"workers": {"leavers": 0}}, "workers.leavers", "0", "greater than or equal to 1"),
+    (
+        {"directories": {"hr": {"adapter": "file", "path": 7}}},
+        "directories.hr.path",
+        "7",
+        "a path, as it is or relative",
+    ),
+    ({"directories": {"hr": {"adapter": "file", "path": ""}}}, "directories.hr.path", "''", "a path, as it is or"),
+    ({"directories": {"hr": {"adapter": "file"}}}, "directories.hr.path", "nothing", "required"),
     ({"sources": {"okta": {"secrets": ["env:SECRET"]}}}, "sources.okta.adapter", "nothing", "required"),
     ({"sources": {"okta": {"adapter": "okta"}}}, "sources.okta.secrets", "nothing", "required"),
     ({"sources": {"okta": OKTA | {"secrets": []}}}, "sources.okta.secrets", "a list", "at least 1 item"),

@@ -17,6 +17,7 @@ from lifecycle.queue import (
     JOB_SECONDS_MAX,
     LANE_OF_KIND,
     LEAVERS,
+    LOOKUPS,
     PEOPLE,
     SIGNALS,
     _retry,
@@ -90,7 +91,7 @@ def test_person_gets_one_job_a_lane_and_notice(redis: Redis) -> None:
         redis,
         event("1", kind=Kind.JOINER),
         event("2", kind=Kind.MOVER),
-        event("3", kind=Kind.CHANGED),
+        event("3", kind=Kind.JOINER),
         event("4", kind=Kind.LEAVER),
         event("5", person="E2", kind=Kind.MOVER),
     )
@@ -159,7 +160,19 @@ def test_job_survives_the_death_of_its_worker(redis: Redis) -> None:
 @pytest.mark.parametrize("kind", list(Kind))
 def test_every_kind_has_a_lane(kind: Kind) -> None:
     """No event is without a lane, and leavers have theirs alone."""
-    assert LANE_OF_KIND[kind] == (LEAVERS if kind is Kind.LEAVER else PEOPLE) == lanes_of([kind])
+    assert (LANE_OF_KIND[kind] == LEAVERS) is (kind is Kind.LEAVER) is (lanes_of([kind]) == LEAVERS)
+
+
+def test_thin_event_is_looked_up_first(redis: Redis) -> None:
+    """It waits beside the mailbox, so that whoever works on the person does not see it before it was read."""
+    answers = put(redis, event("1", kind=Kind.CHANGED), event("2", kind=Kind.CHANGED), event("3", kind=Kind.MOVER))
+
+    assert answers == [1, 1, 1]
+    assert [tuple(job.args) for job in queued(redis, LOOKUPS)] == [("E1042", LOOKUPS)]
+    assert [tuple(job.args) for job in queued(redis, PEOPLE)] == [("E1042", PEOPLE)]
+    assert redis.lrange("gatepost:unread:E1042", 0, -1) == [b"hris:1", b"hris:2"]
+    assert redis.lrange("gatepost:mailbox:E1042", 0, -1) == [b"hris:3"]
+    assert redis.zrange("gatepost:open:lookups", 0, -1) == [b"hris:1", b"hris:2"]
 
 
 def test_leaver_among_others_makes_the_lane() -> None:

@@ -15,6 +15,7 @@ from redis import Redis
 from starlette.types import Message
 from structlog.testing import capture_logs
 
+from lifecycle.queue import LANES
 from service.app import create_app
 from tests.conftest import MakeConfig, Serve, open_client
 from tests.notices import OLD_SECRETS, SECRETS, canonical, load, okta, okta_entry, signed
@@ -26,7 +27,7 @@ BROKEN = b'{"type": "person.left", "data": {"person": "Bo Ray, who left"}}'
 
 def queued(redis: Redis) -> int:
     """Count the jobs that wait for a worker."""
-    return sum(len(redis.lrange(f"rq:queue:{lane}", 0, -1)) for lane in ("leavers", "people", "signals"))
+    return sum(len(redis.lrange(f"rq:queue:{lane}", 0, -1)) for lane in LANES)
 
 
 def left_behind(redis: Redis) -> set[bytes | str]:
@@ -75,7 +76,7 @@ async def test_same_event_twice_in_one_notice_is_kept_once(client: httpx.AsyncCl
 
 
 async def test_several_events_wait_in_their_lanes(client: httpx.AsyncClient, redis: Redis) -> None:
-    """A leaver goes to the leavers' lane, everybody else to the people's; a person has one job a lane."""
+    """A leaver goes to the leavers' lane, a thin event to the look-ups', the others to the people's."""
     notice = load("okta/several_events").notice
 
     answer = await client.post("/hooks/okta", content=notice.body, headers=dict(notice.headers))
@@ -83,7 +84,8 @@ async def test_several_events_wait_in_their_lanes(client: httpx.AsyncClient, red
     assert (answer.status_code, answer.content) == (204, b"")
     assert redis.llen("rq:queue:leavers") == 1
     assert redis.llen("rq:queue:people") == 1
-    assert redis.llen("gatepost:mailbox:00u1new") == 2
+    assert redis.llen("rq:queue:lookups") == 1
+    assert (redis.llen("gatepost:mailbox:00u1new"), redis.llen("gatepost:unread:00u1new")) == (1, 1)
 
 
 async def test_old_secret_is_believed_while_it_is_live(client: httpx.AsyncClient) -> None:

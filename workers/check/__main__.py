@@ -1,4 +1,4 @@
-"""Look at every configured target at once and say what was found; exit 2 when the configuration is wrong."""
+"""Look at every configured directory and target and say what was found; exit 2 when the configuration is wrong."""
 
 import argparse
 import os
@@ -14,8 +14,10 @@ from lifecycle.errors import Misconfigured
 from lifecycle.log import set_up_logs
 from lifecycle.policy import Policy
 from lifecycle.queue import connect
+from workers.check import directory
 from workers.check.case import Case
 from workers.check.target import look_at
+from workers.directories import opened
 from workers.http import Http
 from workers.jobs import config, place_of
 
@@ -36,6 +38,9 @@ def main() -> None:
     except Misconfigured as error:
         print(error.message, file=sys.stderr)
         sys.exit(EXIT_MISCONFIGURED)
+    for name, each in opened(found.directories).items():
+        for line in directory.look_at(name, each):
+            print(line.to_json(), flush=True)
     redis = connect(found.redis.url, patient=False)
     for line in look([_case(redis, name) for name in found.targets], found.policy):
         print(line.to_json(), flush=True)

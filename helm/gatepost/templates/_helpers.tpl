@@ -41,6 +41,7 @@ capabilities: { drop: [ALL] }
 {{- /* A Deployment of one process: dict top, component, spec (values), args, serves (is it the receiver?). */}}
 {{- define "gatepost.deployment" -}}
 {{- $values := .top.Values -}}
+{{- $files := and (eq .component "lookups") $values.directoriesVolume -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -119,6 +120,9 @@ spec:
           volumeMounts:
             - { name: config, mountPath: /etc/gatepost, readOnly: true }
             - { name: tmp, mountPath: /tmp }
+            {{- if $files }}
+            - { name: directories, mountPath: /etc/gatepost-directories, readOnly: true }
+            {{- end }}
       volumes:
         - name: config
           {{- if $values.existingConfigSecret }}
@@ -127,6 +131,10 @@ spec:
           configMap: { name: {{ include "gatepost.name" .top }} }
           {{- end }}
         - { name: tmp, emptyDir: {} }
+        {{- if $files }}
+        - name: directories
+          {{- toYaml $values.directoriesVolume | nindent 10 }}
+        {{- end }}
       {{- range $key := list "nodeSelector" "tolerations" "affinity" }}
       {{- with get $values $key }}
       {{ $key }}: {{- toYaml . | nindent 8 }}

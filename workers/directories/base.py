@@ -1,0 +1,83 @@
+"""What a directory module is made of, and which of the records that it finds is the one.
+
+**Add a directory:** write ``workers/directories/NAME.py`` with ``open_directory``; add one line to ``DIRECTORIES``, and
+what the configuration has to say of it to ``lifecycle.directory``. Whether a record is the one that was asked for is
+decided here, for all of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from lifecycle.directory import Directory as Section
+from lifecycle.errors import Held
+from lifecycle.event import Profile
+
+NAMES = ("external_id", "user_name", "email")
+"""What a person is looked for by, the strongest first."""
+
+
+class Subject(NamedTuple):
+    """Whom a source speaks of, by the names that it gave; at least one is known."""
+
+    external_id: str | None = None
+    user_name: str | None = None
+    email: str | None = None
+
+
+class Record(NamedTuple):
+    """All that a directory says of one person."""
+
+    profile: Profile
+    works_here: bool
+    as_of: datetime
+    """When it was so for certain; later it may have changed without the directory knowing."""
+
+
+class Directory(Protocol):
+    """A place to look people up in; it lives as long as the worker."""
+
+    def find(self, subject: Subject) -> Sequence[Record]:
+        """Return the records that bear the strongest of the names that any bears; which is the one is decided later.
+
+        Raises Postponed where the directory cannot be read now, Refused where a record says nothing to act on.
+        """
+
+    def list(self) -> Iterator[Record]:
+        """Yield everybody. Raises as ``find`` does, for the first record that it could not give: a part is no list."""
+
+    def notes(self) -> Sequence[str]:
+        """Return what whoever set the directory up should know, though it works; names nobody. Raises Postponed."""
+
+
+class Adapter(Protocol):
+    """The names that a directory module has."""
+
+    def open_directory(self, section: Section) -> Directory:
+        """Return the directory, unread. Raises ValueError, with what is allowed, for a section that cannot be one."""
+
+
+def normal(name: str, value: str) -> str:
+    """Return a name as it is compared: an external id letter by letter, the others in lower case."""
+    return value if name == NAMES[0] else value.lower()
+
+
+def the_one(subject: Subject, found: Sequence[Record]) -> Record | None:
+    """Return the record of whom was asked for; None where nobody bears any of the names.
+
+    Raises Held where a guess could take one person for another: two records, or a name that is another id's by now.
+    """
+    for name in NAMES:
+        hits = [each for each in found if _bears(each, name, getattr(subject, name))]
+        if len(hits) > 1:
+            raise Held(f"the directory has {len(hits)} records with this {name}", reason="several_records")
+        if hits and subject.external_id and hits[0].profile.external_id not in {None, subject.external_id}:
+            raise Held(f"the directory has this {name} under another external_id", reason="another_id")
+        if hits:
+            return hits[0]
+    return None
+
+
+def _bears(record: Record, name: str, value: str | None) -> bool:
+    theirs = getattr(record.profile, name)
+    return bool(value and theirs) and normal(name, str(theirs)) == normal(name, str(value))
