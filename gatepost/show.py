@@ -72,7 +72,7 @@ def _event_row(item: dict[str, Any]) -> tuple[object, ...]:
         received,
         item["source"],
         item["id"],
-        item["kind"],
+        _kind(item),
         item["person"],
         item["state"],
         requests,
@@ -80,9 +80,14 @@ def _event_row(item: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
+def _kind(item: dict[str, Any]) -> str:
+    """Show what a thin event turned out to be beside what it was."""
+    return f"{item['kind']}: {item['read_as']}" if item.get("read_as") else str(item["kind"])
+
+
 def why(event: dict[str, Any]) -> None:
     """Print one event step by step."""
-    console.print(f"{event['source']}:{event['id']}  {event['kind']} of {event['person']}", markup=False)
+    console.print(f"{event['source']}:{event['id']}  {_kind(event)} of {event['person']}", markup=False)
     for name in ("occurred_at", "effective_at", "received_at", "settled_at", "state", "reason", "detail"):
         if event[name]:
             console.print(f"  {name:13} {event[name]}", markup=False)
@@ -136,7 +141,7 @@ def failures(items: Sequence[dict[str, Any]]) -> None:
         (
             moment(item["failed_at"]),
             item["id"],
-            item.get("kind", item["type"]),
+            _kind(item) if "kind" in item else item["type"],
             item["state"],
             item["reason"],
             item["detail"],

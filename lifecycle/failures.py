@@ -77,7 +77,7 @@ class Failures:
         event = self._event(ref)
         if event is None:
             return None
-        wanted = ("source", "kind", "state", "person", "reason", "detail", "received_at")
+        wanted = ("source", "kind", "read_as", "state", "person", "reason", "detail", "received_at")
         return {"event": event["id"], **{name: event[name] for name in wanted}}
 
     def _failed_notice(self, notice_id: str) -> Found | None:

@@ -100,6 +100,7 @@ class Records:
             "id": event.id,
             "source": event.source,
             "kind": event.kind.value,
+            "read_as": json.loads(fields["reading"])["kind"] if "reading" in fields else None,
             "subject": event.person,
             "occurred_at": iso(event.occurred_at),
             "effective_at": iso(event.effective_at or event.received_at),

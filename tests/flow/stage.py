@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import httpx
 
+from lifecycle.queue import LANES
 from tests.conftest import ADMIN_TOKEN, ENVIRONMENT, ROOT, SUBSCRIBER_SECRET, free_port
 from tests.flow.patience import eventually
 from tests.flow.programs import Keeper, Program
@@ -48,6 +49,15 @@ secrets = ["env:OKTA_HOOK_SECRET"]
 [sources.hris]
 adapter = "standard_webhooks"
 secrets = ["env:HRIS_WHSEC"]
+
+[sources.payroll]
+adapter = "standard_webhooks"
+secrets = ["env:HRIS_WHSEC"]
+directory = "people"
+
+[directories.people]
+adapter = "file"
+path = "people.csv"
 
 [targets.crm]
 adapter = "scim"
@@ -103,6 +113,13 @@ class Somebody:
         """Tell of a leaver; ``effective_at`` is when it shall take effect."""
         return self._told("person.left", event, at, {}, **more)
 
+    def changes(self, event: str = "changed") -> Told:
+        """Tell that something changed, by the source that has a directory, and nothing else."""
+        event_id = f"{self.key}-{event}"
+        data = {"id": event_id, "person": {"external_id": self.key}}
+        notice = {"type": "person.changed", "timestamp": START.isoformat(), "data": data}
+        return Told("payroll", event_id, json.dumps(notice).encode())
+
     def _told(self, kind: str, event: str, at: float, person: dict[str, str | None], **more: str) -> Told:
         event_id = f"{self.key}-{event}"
         data = {"id": event_id, "person": {"external_id": self.key} | person, **more}
@@ -149,7 +166,7 @@ class Stage:
         target.start()
         self._stack.callback(target.stop)
         self.service = self._program("service", "service", "--port", str(self._receiver_port))
-        names = {"leavers": "leavers", "people": "people", "people-2": "people", "signals": "signals"}
+        names = {lane: lane for lane in LANES} | {"people-2": "people"}
         self.workers = {name: self._program(name, "workers", "--lane", lane) for name, lane in names.items()}
         eventually(lambda: _answers(self.target, "/ServiceProviderConfig"))
         for name in GROUPS.values():
@@ -177,6 +194,13 @@ class Stage:
     def close(self) -> None:
         """End everything."""
         self._stack.close()
+
+    def write_directory(self, status: str, *persons: Somebody) -> None:
+        """Write the directory of ``payroll``, beside it and then renamed: who is in it, all with one status."""
+        rows = "".join(f"{person.key},{person.email},{person.name},{status}\n" for person in persons)
+        beside = self.folder / "people.new"
+        beside.write_text(f"external_id,email,display_name,status\n{rows}")
+        beside.rename(self.folder / "people.csv")
 
     # ---- telling
 

@@ -106,6 +106,26 @@ def test_chart_renders_one_deployment_a_program(tmp_path: Path) -> None:
     assert config_map["data"]["gatepost.toml"] == CONFIG
 
 
+@needs_helm
+def test_files_of_directories_are_mounted_where_they_are_read(tmp_path: Path) -> None:
+    """The volume is in the pods of the lookups lane, read-only, and in no other."""
+    given = tmp_path / "values.yaml"
+    volume = {"persistentVolumeClaim": {"claimName": "hr"}}
+    given.write_text(yaml.safe_dump({"config": CONFIG, "directoriesVolume": volume}))
+
+    done = _helm("template", "gatepost", str(CHART), "--values", str(given))
+
+    pods = {
+        document["metadata"]["name"].rpartition("-")[2]: document["spec"]["template"]["spec"]
+        for document in yaml.safe_load_all(done.stdout)
+        if document and document["kind"] == "Deployment"
+    }
+    mounted = {name for name, pod in pods.items() if {"name": "directories", **volume} in pod["volumes"]}
+    (mount,) = [each for each in pods["lookups"]["containers"][0]["volumeMounts"] if each["name"] == "directories"]
+    assert mounted == {"lookups"}
+    assert mount == {"name": "directories", "mountPath": "/etc/gatepost-directories", "readOnly": True}
+
+
 def _helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - found on PATH
         ["helm", *arguments],  # noqa: S607 - the one that is installed

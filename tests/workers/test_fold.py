@@ -106,6 +106,39 @@ def test_superseded_event_says_nothing_that_still_stands_of_the_status(story: li
         assert found.person.status.event in {each.ref for each in found.counting}
 
 
+@patiently
+@given(stories(), st.lists(st.integers(-3, 3), min_size=6, max_size=6), st.randoms(use_true_random=False))
+def test_what_directories_say_folds_in_any_order(story: list[Event], ages: list[int], random: Any) -> None:  # noqa: ANN401
+    """Of somebody who works here it is said as of a moment of its own, that decides of the status alone."""
+    read = [
+        each
+        if each.kind is Kind.LEAVER
+        else each.model_copy(update={"status_at": each.occurred_at + timedelta(minutes=age)})
+        for each, age in zip(story, ages, strict=False)
+    ]
+    shuffled = [*read, *random.choices(read, k=3)]
+    random.shuffle(shuffled)
+    cut = random.randrange(len(shuffled))
+
+    first = folded(*shuffled[:cut])
+
+    assert folded(*read).person == folded(*shuffled[cut:], person=first.person).person
+
+
+@pytest.mark.parametrize("kind", [Kind.JOINER, Kind.MOVER])
+@pytest.mark.parametrize(("read_minute", "status"), [(1, "left"), (2, "left"), (3, "active")])
+def test_directory_brings_back_whom_it_knew_after_the_leave(kind: Kind, read_minute: int, status: str) -> None:
+    """What it says of who works here is no newer than the directory; all else it says counts from when it was read."""
+    read = event(kind, "read", minute=9, title="Lead").model_copy(
+        update={"status_at": AT + timedelta(minutes=read_minute)}
+    )
+
+    found = folded(event(Kind.LEAVER, "left", minute=2, title="Agent"), read)
+
+    assert (found.person.status and found.person.status.value, value(found, "title")) == (status, "Lead")
+    assert found.superseded == ({"hris:read": "hris:left"} if status == "left" else {"hris:left": "hris:read"})
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_older_never_overwrites_newer(late: bool) -> None:
     """A fact of ten minutes ago does not replace one of five minutes ago, whenever it arrives."""

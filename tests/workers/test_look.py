@@ -143,7 +143,7 @@ def test_thin_event_of_who_left_is_a_leaver(stage: Stage, fake: FakeScim, hr: St
     found: Any = stage.redis.hgetall(keys.METRICS)
     assert found[b'["gatepost_time_to_revoke_seconds", "crm", "sum"]'] is not None
     assert found[b'["gatepost_events", "hris", "changed", "applied"]'] == b"1"
-    assert stage.found("look")["kind"] == "changed"
+    assert (stage.found("look")["kind"], stage.found("look")["read_as"]) == ("changed", "leaver")
 
 
 def test_thin_event_of_a_stranger_who_works_here_is_a_joiner(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
@@ -446,12 +446,13 @@ def test_event_that_failed_on_a_target_is_retried_with_what_was_read(
     fake.next(answers(403), on="PATCH")
     tell(stage, LOOK)
     before = stage.state("look")
+    failures = [(failure["kind"], failure["read_as"]) for failure in stage.records.failures().items]
     hr.say({"external_id": "E7", "status": "active"})
 
     stage.records.retry("event:hris:look", actor="anna")
     lanes_of_it = work(stage)
 
-    assert (before, lanes_of_it) == ("failed", [LEAVERS])
+    assert (before, failures, lanes_of_it) == ("failed", [("changed", "leaver")], [LEAVERS])
     assert fake.user("bo.ray@acme.example")["active"] is False
 
 
@@ -463,8 +464,8 @@ def test_event_that_failed_on_a_target_is_retried_with_what_was_read(
     ],
 )
 def test_record_that_may_be_anothers_is_held(
-    stage: Stage, fake: FakeScim, hr: StaffFile, rows: Any, reason: str
-) -> None:  # noqa: ANN401
+    stage: Stage, fake: FakeScim, hr: StaffFile, rows: list[dict[str, Any]], reason: str
+) -> None:
     """A guess could lock out the wrong person."""
     hr.say(*rows)
     tell(stage, JOINED)
@@ -701,7 +702,7 @@ def sweeper(stage: Stage) -> Sweeper:
 def test_unread_event_whose_job_was_lost_is_offered(
     stage: Stage, hr: StaffFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In its own lane, whatever else there is of the person; once it was read, in the lane of what it turned out to be."""
+    """In its own lane, whatever else there is of the person; once it was read, in that of what it turned out to be."""
     monkeypatch.setattr("workers.sweeper.AUDIT_AGE_SECONDS", -10)
     hr.say(LEFT)
     found = sweeper(stage)
