@@ -94,6 +94,8 @@ class FileDirectory:
                 raise Postponed("this is no file", reason=UNREADABLE)
             stamp = Stamp.of(now)
             if self._found is None or stamp != self._stamp:
+                # Two large ones at a time may be more than a process has.
+                self._found = None
                 self._found = self._read()
                 rested = abs(time.time() - stamp.modified_ns / 1e9) > AT_REST_SECONDS
                 self._stamp = stamp if rested else None
@@ -135,13 +137,14 @@ def open_directory(section: Section) -> FileDirectory:
 def _places(rows: Sequence[Row]) -> Mapping[str, Mapping[str, Sequence[int]]]:
     found: dict[str, dict[str, list[int]]] = {name: defaultdict(list) for name in NAMES}
     for place, row in enumerate(rows):
-        for name, value in row.names.items():
-            found[name][normal(name, value)].append(place)
+        for name, value in zip(NAMES, row.names, strict=True):
+            if value:
+                found[name][normal(name, value)].append(place)
     return found
 
 
 def _nameless(rows: Sequence[Row]) -> list[str]:
-    lines = [row.line for row in rows if not row.names]
+    lines = [row.line for row in rows if not any(row.names)]
     return [f"{len(lines)} rows name nobody, the first in line {lines[0]}"] if lines else []
 
 

@@ -40,8 +40,8 @@ class Row(NamedTuple):
     """One person of the file."""
 
     line: int
-    names: Mapping[str, str]
-    """Those of NAMES that it bears."""
+    names: tuple[str, ...]
+    """What it has of NAMES, in that order; an empty text for none."""
     works_here: bool | None
     """None where the row does not tell in a word that we know."""
     profile: bytes
@@ -140,9 +140,9 @@ def _json_lines(lines: Iterator[str]) -> Iterator[Row]:
 
 
 def _row(line: int, fields: Mapping[str, Any]) -> Row:
-    names = {name: text for name in NAMES if (text := _name(fields.get(name)))}
+    names = tuple(_name(fields.get(name)) for name in NAMES)
     told = {name: fields[name] for name in PERSON_FIELDS if name in fields}
-    if "external_id" not in names:
+    if not names[0]:
         # An id that is left out says nothing of the id.
         told.pop("external_id", None)
     custom = {name.removeprefix(CUSTOM_PREFIX): fields[name] for name in fields if name.startswith(CUSTOM_PREFIX)}
