@@ -20,7 +20,7 @@ from lifecycle.errors import Malformed, Unknown
 from lifecycle.event import State
 from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
 from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, LOOKUPS, SIGNALS, lanes, offer
-from lifecycle.settlement import KEPT_FIELDS, NOT_LOOKED, Delivery, Step, dump_deliveries, kept_of, move
+from lifecycle.settlement import KEPT_FIELDS, Delivery, Step, dump_deliveries, kept_of, move
 from lifecycle.signal import iso
 
 RETRIED = frozenset({"event", "signal", "target"})
@@ -154,13 +154,8 @@ class Failures:
             if pipe.zscore(keys.FAILURES, f"event:{ref}") is None:
                 raise Unknown(f"event:{ref} was retried by somebody else", reason="failure_unknown")
             pipe.multi()
-            anew: dict[Any, Any] = {
-                "state": State.KEPT.value,
-                "deliveries": dump_deliveries(_anew(kept.deliveries)),
-                "deaths": 0,
-                "looked": NOT_LOOKED.to_json(),
-            }
-            pipe.hset(keys.event(ref), mapping=anew)
+            deliveries = dump_deliveries(_anew(kept.deliveries))
+            pipe.hset(keys.event(ref), mapping={"state": State.KEPT.value, "deliveries": deliveries, "deaths": 0})
             move(pipe, event, kept.state, State.KEPT)
             for target in kept.deliveries:
                 # Whoever retries may have made the group that was missing.

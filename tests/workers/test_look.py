@@ -262,6 +262,16 @@ def test_file_that_is_older_than_a_leave_brings_nobody_back(stage: Stage, fake: 
     assert (stage.state("look"), stage.found("look")["detail"]) == ("superseded", "outranked by hris:left")
 
 
+def test_who_left_by_an_old_file_is_out(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
+    """Somebody was told to look and the file says left: it is safer to believe it than to ask how old it is."""
+    hr.say(LEFT, at=AT - timedelta(days=1))
+    tell(stage, JOINED)
+
+    tell(stage, LOOK)
+
+    assert (status(stage), fake.user("bo.ray@acme.example")["active"]) == ("left", False)
+
+
 @pytest.mark.parametrize("order", list(permutations(range(4))), ids=lambda order: "".join(map(str, order)))
 def test_any_order_of_arrival_ends_in_the_same_state(stage: Stage, fake: FakeScim, hr: StaffFile, order: Any) -> None:  # noqa: ANN401
     """A look among other events: a leave that is newer than the file counts, whichever comes first."""
@@ -498,6 +508,18 @@ def test_person_of_a_mere_address_is_the_one_of_the_id_in_the_directory(
     assert fake.user("bo9")["active"] is False
 
 
+def test_person_of_a_mere_address_whose_id_is_known_is_not_whoever_has_the_address(stage: Stage, hr: StaffFile) -> None:
+    """One whom we know by the address alone may be anybody; the directory names somebody whom we know by the id."""
+    told = event(Kind.JOINER, "joined", **{**BO, "external_id": None})
+    tell(stage, told.model_copy(update={"person": "bo.ray@acme.example"}))
+    tell(stage, event(Kind.JOINER, "other", minute=1, person="E9", external_id="E9", user_name="bo9"))
+    hr.say({**LEFT, "external_id": "E9"})
+
+    tell(stage, by_address())
+
+    assert (status(stage, "bo.ray@acme.example"), status(stage, "E9")) == ("active", "left")
+
+
 def test_person_of_a_mere_address_who_is_new_gets_the_id(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
     """What is told of the id later is told of the same person."""
     hr.say(ACTIVE)
@@ -528,6 +550,19 @@ def test_person_who_is_known_by_address_alone_learns_the_id(stage: Stage, fake: 
 
     assert status(stage, "bo.ray@acme.example") == "left"
     assert not any(user["active"] for user in fake.users())
+
+
+def test_thin_event_of_a_key_that_was_linked_goes_to_the_other(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
+    """Two sources speak of one human: what is looked up under the one id is done under the other."""
+    other = event(Kind.JOINER, "joined", person="00u1", **{**BO, "external_id": "00u1"})
+    tell(stage, other.model_copy(update={"source": "okta"}))
+    stage.redis.set(keys.link("E1042"), "00u1")
+    hr.say(LEFT)
+
+    tell(stage, LOOK)
+
+    assert (status(stage, "00u1"), stage.found("look")["person"]) == ("left", "00u1")
+    assert fake.user("bo.ray@acme.example")["active"] is False
 
 
 def test_person_who_turns_out_to_be_another_under_the_lease_is_left_alone(stage: Stage, hr: StaffFile) -> None:
@@ -762,6 +797,18 @@ def test_look_whose_worker_was_killed_is_offered_again(stage: Stage, hr: StaffFi
     assert once == ["E1042"]
     assert (stage.state("look"), stage.found("look")["reason"]) == ("failed", "poison")
     assert [signal["type"] for signal in stage.signals()] == ["delivery.failed"]
+
+
+def test_look_that_was_done_before_its_worker_died_is_not_offered(stage: Stage, hr: StaffFile) -> None:
+    """There is nothing unread any more."""
+    hr.say(LEFT)
+    found = sweeper(stage)
+    stage.hear(LOOK)
+    look(stage.world, "E1042")
+
+    kill_looking(stage, found)
+
+    assert (jobs(stage, LOOKUPS), jobs(stage, LEAVERS)) == ([], ["E1042"])
 
 
 def test_look_that_ends_forgets_the_deaths(stage: Stage, hr: StaffFile) -> None:

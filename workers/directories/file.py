@@ -8,8 +8,8 @@ of a JSON object, are the fields of a person: ``external_id`` (the id that the *
 does: an ``end_at`` is a field as any other. An empty cell, or null, clears; a column that is not there says nothing.
 
 Write it beside and rename it: a file that is cut, half written or malformed is not believed in any part, and people
-wait until it is whole. What it says of who works here holds as of the moment it was written, so that an old file brings
-nobody back who left after it.
+wait until it is whole. What it says holds as of the look into it; but that somebody works here, as of the moment it was
+written, so that an old file brings nobody back who left after it.
 """
 
 import os
