@@ -776,10 +776,9 @@ def kill_looking(stage: Stage, found: Sweeper) -> None:
     queue.remove(job)
     stage.redis.hset(f"rq:job:{job.id}", "worker_name", "dead")
     stage.redis.zadd(queue.started_job_registry.key, {f"{job.id}:1": 9e12})
-    for _ in range(2):
-        stage.redis.delete(keys.resumed("E1042:lookups"))
-        found.resume_orphans()
-        found._seen = {each: since - 60 for each, since in found._seen.items()}
+    stage.redis.delete(keys.resumed("E1042:lookups"))
+    stage.redis.zadd(keys.POPPED, {job.id: 1})
+    found.resume_orphans()
 
 
 def test_look_whose_worker_was_killed_is_offered_again(stage: Stage, hr: StaffFile) -> None:
