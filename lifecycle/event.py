@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 EVENT_ID_CHARS_MAX = 256
 EVENTS_MAX = 500
@@ -54,6 +54,16 @@ Text = Annotated[
     Annotated[str, StringConstraints(strip_whitespace=True, max_length=PERSON_TEXT_CHARS_MAX)] | None,
     BeforeValidator(_blank_is_null),
 ]
+
+
+def _local(found: str) -> str:
+    """Check that a text is a date, or a date with a time, and has no zone."""
+    if datetime.fromisoformat(found).tzinfo is not None:
+        msg = "a moment with a zone is no local one"
+        raise ValueError(msg)
+    return found
+
+
 Identifier = Annotated[
     Annotated[str, StringConstraints(strip_whitespace=True, max_length=EVENT_ID_CHARS_MAX)] | None,
     BeforeValidator(_blank_is_null),
@@ -121,7 +131,7 @@ class Event(BaseModel):
     """The source's time, which alone decides the order of events."""
     effective_at: AwareDatetime | None = None
     """When it shall take effect; None means at once."""
-    effective_on: str | None = None
+    effective_on: Annotated[str, AfterValidator(_local)] | None = None
     """The same without a zone, as ISO 8601 writes a date or a date with a time: read in the person's own zone."""
     status_at: AwareDatetime | None = None
     """Of one that was read in a directory, which says that the person works here: as of when."""

@@ -8,9 +8,9 @@ nearest neighbour (shared secret: ``okta``; signed body with time: ``standard_we
 
 import hmac
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
@@ -134,6 +134,15 @@ def person_key(profile: Profile) -> str:
 def source_time(moment: datetime, now: datetime) -> datetime:
     """Return the source's time in UTC, at most a little ahead of ours: a wrong clock must not outrank all else."""
     return min(in_utc(moment), now + AHEAD_MAX)
+
+
+def effect(told: date | None) -> dict[str, Any]:
+    """Return the fields of an event that say when it takes effect: without a zone it stays a local date or time."""
+    if told is None:
+        return {"effective_at": None}
+    if isinstance(told, datetime) and told.tzinfo is not None:
+        return {"effective_at": in_utc(told)}
+    return {"effective_on": told.isoformat()}
 
 
 def in_utc(moment: datetime) -> datetime:

@@ -5,19 +5,23 @@ Set-up: a secret ``whsec_`` and base64 of 24 to 64 random bytes on both sides; P
 
 Body: ``{"type": "person.left", "timestamp": ..., "data": {"id": ..., "effective_at": ..., "person": {...}}}`` with
 ``type`` one of ``person.joined``, ``person.moved``, ``person.left``, ``person.changed``. ``data.id`` falls back to
-``webhook- id``, ``effective_at`` to now. A mover carries only what changed; an explicit null clears. A moment without
-a zone is read as UTC.
+``webhook-id``, ``effective_at`` to now. A mover carries only what changed; an explicit null clears.
+
+``effective_at`` is a moment, or a date, or a moment without a zone; the last two are read in the person's own time
+zone, else in the one configured for the source. ``timestamp`` without a zone is UTC.
 
 It promises that the body is unchanged and recent; a repeat is seen by its id.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
+import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import Annotated
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from lifecycle import signature
 from lifecycle.event import Event, Kind, Profile
@@ -27,8 +31,8 @@ from service.sources.base import (
     Counts,
     Notice,
     Reading,
+    effect,
     event_id,
-    in_utc,
     no_greeting,
     person_key,
     source_time,
@@ -44,7 +48,23 @@ KINDS = {
     "person.changed": Kind.CHANGED,
 }
 
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+# A number is seconds since 1970. No event takes effect so early; 20260306 is a day of which the hyphens were left out.
+SECONDS_MIN = datetime(1973, 1, 1, tzinfo=UTC)
+
 greet = no_greeting
+
+
+def _day_or_moment(found: object, parse: ValidatorFunctionWrapHandler) -> date | datetime:
+    moment: datetime = parse(found)
+    if not isinstance(found, str):
+        found = str(found)
+    if DAY.fullmatch(found):
+        return moment.date()
+    if "-" not in found[1:] and moment < SECONDS_MIN:
+        msg = "a day is written as in 2026-03-06"
+        raise ValueError(msg)
+    return moment
 
 
 class _Part(BaseModel):
@@ -53,7 +73,7 @@ class _Part(BaseModel):
 
 class _Data(_Part):
     id: str | None = None
-    effective_at: datetime | None = None
+    effective_at: Annotated[datetime, WrapValidator(_day_or_moment)] | None = None
     person: Profile
 
 
@@ -95,9 +115,9 @@ def read(notice: Notice, source: str, now: datetime) -> Reading:
         person=person_key(body.data.person),
         profile=body.data.person,
         occurred_at=source_time(_with_zone(body.timestamp), now),
-        effective_at=in_utc(_with_zone(body.data.effective_at)) if body.data.effective_at else None,
         received_at=now,
         vendor_kind=body.type,
+        **effect(body.data.effective_at),
     )
     return Reading((event,))
 

@@ -18,7 +18,7 @@ from lifecycle.errors import Malformed, Unauthentic, Unreadable, Unsupported
 from lifecycle.event import Event
 from service.sources import SOURCES, standard_webhooks
 from service.sources.base import Assurance, Counts, Notice
-from tests.notices import OLD_SECRETS, SECRETS, Captured, canonical, load, names, okta, okta_entry
+from tests.notices import AT, OLD_SECRETS, SECRETS, Captured, canonical, load, names, okta, okta_entry
 
 WINDOW = timedelta(seconds=300)
 SECOND = timedelta(seconds=1)
@@ -302,12 +302,48 @@ def test_any_json_in_any_place_of_a_notice_is_read_or_unreadable(adapter: str, d
         canonical(id="x" * 257),
         canonical(person={"display_name": "Bo Ray"}),
         canonical(effective_at="0001-01-01T00:00:00+14:00"),
+        canonical(effective_at="2026-13-06"),
+        canonical(effective_at="2026-02-30"),
+        canonical(effective_at="2026-03-06T25:00:00"),
+        canonical(effective_at="06.03.2026"),
+        canonical(effective_at="20260306"),
+        canonical(effective_at=20260306),
+        canonical(effective_at=True),
     ],
 )
 def test_hostile_body_is_unreadable(adapter: str, body: bytes) -> None:
     """Nesting without end, broken letters and moments outside the calendar are Unreadable, in a moment."""
     with pytest.raises(Unreadable):
         SOURCES[adapter].read(Notice("POST", "", {}, body), adapter, load(names(adapter)[-1]).at)
+
+
+@pytest.mark.parametrize("told", ["2026-13-06", "20260306"])
+def test_date_that_is_none_is_told_of_where_it_stands(told: str) -> None:
+    """Whoever reads of the notice that was set aside learns which field it is, and how a day is written."""
+    with pytest.raises(Unreadable, match=r"data\.effective_at: .*(month|2026-03-06)") as error:
+        standard_webhooks.read(Notice("POST", "", {}, canonical(effective_at=told)), "hris", AT)
+
+    assert told not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("told", "fields"),
+    [
+        (1772787600, {"effective_at": "2026-03-06T09:00:00Z"}),
+        ("1772787600", {"effective_at": "2026-03-06T09:00:00Z"}),
+        ("2026-03-06T00:00:03.120455", {"effective_on": "2026-03-06T00:00:03.120455"}),
+        ("2026-03-06T00:00", {"effective_on": "2026-03-06T00:00:00"}),
+        ("2026-03-06", {"effective_on": "2026-03-06"}),
+        ("9999-12-31", {"effective_on": "9999-12-31"}),
+        ("0001-01-01", {"effective_on": "0001-01-01"}),
+    ],
+    ids=repr,
+)
+def test_canonical_effect_is_a_moment_or_stays_local(told: object, fields: dict[str, str]) -> None:
+    """A moment that names its zone is brought to UTC; one that does not is left for the person's own."""
+    (read,) = standard_webhooks.read(Notice("POST", "", {}, canonical(effective_at=told)), "hris", AT).events
+
+    assert {name: value for name, value in dump(read).items() if name.startswith("effective")} == fields
 
 
 @pytest.mark.parametrize("depth", [1, 60, 120, 180, 194, 195, 196, 197, 198, 199, 200, 250])
