@@ -135,6 +135,8 @@ class Event(BaseModel):
     """The same without a zone, as ISO 8601 writes a date or a date with a time: read in the person's own zone."""
     status_at: AwareDatetime | None = None
     """Of one that was read in a directory, which says that the person works here: as of when."""
+    found: bool = False
+    """Whether what it says was found in a directory."""
     received_at: AwareDatetime
     vendor_kind: str
     """The vendor's own word, for ``gatepost why``."""

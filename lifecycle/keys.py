@@ -4,8 +4,8 @@
 key                                         type    holds, and how long
 ==========================================  ======  ===================================================================
 gatepost:event:SOURCE:ID                    hash    doc, person, state, deliveries, reason, detail, ruling, deaths,
-                                                    reading, looked. Its existence is the seen-mark. No expiry while
-                                                    open or stuck, then RETENTION
+                                                    reading, looked, due_at. Its existence is the seen-mark. No expiry
+                                                    while open or stuck, then RETENTION
 gatepost:trace:SOURCE:ID                    list    the event's timeline, JSON lines; lives as long as the event
 gatepost:mailbox:PERSON                     list    refs of events that are not settled; gone when empty
 gatepost:unread:PERSON                      list    refs of thin events that were not looked up yet; gone when empty

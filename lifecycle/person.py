@@ -27,7 +27,22 @@ class Fact(BaseModel):
 
     value: Any
     at: AwareDatetime
+    """From when on it holds, which decides the order."""
     event: str
+    told_at: AwareDatetime | None = None
+    """When it was told, where it was told of a later date."""
+    found: bool = False
+    """Whether it was found in a directory, which tells how it is and not what is planned."""
+
+    @property
+    def told(self) -> datetime:
+        """When it was told."""
+        return self.told_at or self.at
+
+    @property
+    def source(self) -> str:
+        """Who told it."""
+        return self.event.partition(":")[0]
 
 
 class Claim(NamedTuple):
@@ -99,6 +114,12 @@ class Person(BaseModel):
 
     key: str
     status: Fact | None = None
+    words: tuple[Fact, ...] = ()
+    """Each word on the status that took effect and was not taken back; the one that counts is the status."""
+    taken_back: tuple[Fact, ...] = ()
+    """The words that a newer one took back or moved: what they took back before stays so, whenever it arrives."""
+    hired: dict[str, AwareDatetime] = {}
+    """By source the first day from when on it ever said that the person works here."""
     facts: dict[str, Fact] = {}
     ids: tuple[str, ...] = ()
     """Each id that a source has for the person, as ``source:id``, in order of the alphabet."""

@@ -24,7 +24,7 @@ class Reading(BaseModel):
         if self.profile is None:
             return event.model_copy(update={"kind": self.kind})
         found = {"kind": self.kind, "profile": self.profile, "occurred_at": self.at, "status_at": self.as_of}
-        return event.model_copy(update={**found, "effective_at": None, "effective_on": None})
+        return event.model_copy(update={**found, "found": True, "effective_at": None, "effective_on": None})
 
     def to_json(self) -> str:
         """Dump for Redis; what was not mentioned stays unmentioned."""

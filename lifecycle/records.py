@@ -103,7 +103,7 @@ class Records:
             "read_as": json.loads(fields["reading"])["kind"] if "reading" in fields else None,
             "subject": event.person,
             "occurred_at": iso(event.occurred_at),
-            "effective_at": iso(event.effective_at or event.received_at),
+            "effective_at": _effective_at(event, fields.get("due_at")),
             "received_at": iso(event.received_at),
             "state": fields["state"],
             "person": event.person,
@@ -211,6 +211,15 @@ class Records:
             "next_attempt_at": fields.get("next_attempt_at") or None,
             "tried": [json.loads(line) for line in lines],
         }
+
+
+def _effective_at(event: Event, due_at: str | None) -> str | None:
+    """Return when an event takes effect, as it was last found; None for a date that was not yet read in its zone."""
+    if due_at:
+        return iso(datetime.fromisoformat(due_at))
+    if event.effective_at is None and event.effective_on is not None:
+        return None
+    return iso(event.effective_at or event.received_at)
 
 
 def _fact(fact: Any) -> dict[str, Any]:  # noqa: ANN401 - a Fact

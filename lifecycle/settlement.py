@@ -77,6 +77,8 @@ class Kept:
     """How many workers in a row died while they worked on it."""
     reading: Reading | None = None
     looked: Looked = NOT_LOOKED
+    due_at: datetime | None = None
+    """When it takes effect, as it was last found; None where it has no date or was not looked at yet."""
 
     @property
     def kind(self) -> Kind:
@@ -84,7 +86,7 @@ class Kept:
         return Kind.CHANGED if self.reading else self.event.kind
 
 
-KEPT_FIELDS = ("doc", "person", "state", "deliveries", "ruling", "deaths", "reading", "looked")
+KEPT_FIELDS = ("doc", "person", "state", "deliveries", "ruling", "deaths", "reading", "looked", "due_at")
 """What ``kept_of`` reads of an event's record, in this order."""
 
 
@@ -119,7 +121,7 @@ class Settlement:
     reason: str | None = None
     detail: str | None = None
     due_at: datetime | None = None
-    """When a scheduled event takes effect."""
+    """When an event with a date takes effect."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def event_of(doc: bytes | str, person: bytes | str | None) -> Event:
 
 def kept_of(fields: Sequence[bytes | None]) -> Kept:
     """Read what the KEPT_FIELDS of an event's record say of where it stands."""
-    doc, person, state, deliveries, ruling, deaths, read, looked = fields
+    doc, person, state, deliveries, ruling, deaths, read, looked, due_at = fields
     if doc is None or state is None:
         msg = "an event in a mailbox has a record"
         raise TypeError(msg)
@@ -180,7 +182,8 @@ def kept_of(fields: Sequence[bytes | None]) -> Kept:
     told = event_of(doc, person)
     event = reading.of(told) if reading else told
     looks = Looked.from_json(looked) if looked else NOT_LOOKED
-    return Kept(event, State(state.decode()), found, ruled, int(deaths or 0), reading, looks)
+    due = datetime.fromisoformat(due_at.decode()) if due_at else None
+    return Kept(event, State(state.decode()), found, ruled, int(deaths or 0), reading, looks, due)
 
 
 def dump_deliveries(deliveries: dict[str, Delivery]) -> str:
@@ -201,9 +204,11 @@ def write_event(pipe: Pipeline, settlement: Settlement) -> None:
         # Whoever writes this lives.
         "deaths": 0,
     }
+    if settlement.due_at is not None:
+        record["due_at"] = settlement.due_at.isoformat()
     pipe.hset(keys.event(event.ref), mapping=record)
     move(pipe, event, settlement.kept.state, state)
-    if settlement.due_at is not None:
+    if settlement.due_at is not None and state is State.SCHEDULED:
         pipe.zadd(keys.DUE, {event.ref: settlement.due_at.timestamp() * 1000})
     else:
         pipe.zrem(keys.DUE, event.ref)
@@ -215,7 +220,7 @@ def write_event(pipe: Pipeline, settlement: Settlement) -> None:
     pipe.lrem(keys.mailbox(event.person), 0, event.ref)
     kind = settlement.kept.kind.value
     metrics.count(pipe, "gatepost_events", event.source, kind, state.value)
-    latency = now - event.begins_at.timestamp()
+    latency = now - max(event.begins_at, settlement.due_at or event.begins_at).timestamp()
     metrics.observe(pipe, "gatepost_event_latency_seconds", kind, seconds=latency)
     if state not in STUCK_STATES:
         _let_expire(pipe, event, state, now)

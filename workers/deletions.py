@@ -15,6 +15,7 @@ from lifecycle.config import Config
 from lifecycle.event import DELETE_DUE, OURSELVES, Event, Kind, Profile, State
 from lifecycle.person import Account, Person
 from lifecycle.settlement import Made, Step
+from workers.dates import holds_at
 from workers.screen import LeftOut
 
 ID_CHARS = 26
@@ -36,7 +37,7 @@ class Later:
         cls, config: Config, person: Person, deletions: Sequence[Event], told: Sequence[Event], now: datetime
     ) -> "Later":
         """Sort them; ``told`` are the events that were folded into the person, of which one may be a late return."""
-        superseded = {event.ref: by for event in deletions if (by := _moot(person, event, told))}
+        superseded = {event.ref: by for event in deletions if (by := _moot(config, person, event, told))}
         standing = [event for event in deletions if event.ref not in superseded]
         ahead = {event.ref: event.begins_at for event in standing if event.begins_at > now}
         due = [event for event in standing if event.ref not in ahead]
@@ -44,9 +45,9 @@ class Later:
         return cls(tuple(event for event in due if event.ref not in left_out), ahead, superseded, left_out)
 
 
-def _moot(person: Person, event: Event, told: Sequence[Event]) -> str | None:
+def _moot(config: Config, person: Person, event: Event, told: Sequence[Event]) -> str | None:
     """Return the event for which a deletion is not to be made any more; None while it stands."""
-    back = [each for each in told if each.kind is Kind.JOINER and each.occurred_at > event.occurred_at]
+    back = [each for each in told if each.kind is Kind.JOINER and holds_at(config, each) > event.occurred_at]
     if back:
         return max(back, key=lambda each: (each.occurred_at, each.ref)).ref
     account = person.accounts.get(str(event.about))

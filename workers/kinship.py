@@ -6,6 +6,7 @@ from lifecycle.config import Config
 from lifecycle.links import Links
 from lifecycle.person import Person, Status, alias_of
 from workers.order import Order
+from workers.tenure import overruled, remembered, standing, words_of
 
 
 def twin(config: Config, links: Links, person: Person) -> Person | None:
@@ -37,11 +38,21 @@ def united(config: Config, person: Person, other: Person) -> Person:
     facts = dict(other.facts)
     for name, fact in person.facts.items():
         facts[name] = max(fact, facts.get(name, fact), key=partial(order.rank, name))
-    statuses = [each.status for each in (person, other) if each.status]
+    words = {word.event: word for each in (person, other) for word in words_of(each)}
+    hired = dict(other.hired)
+    for source, first in person.hired.items():
+        hired[source] = min(first, hired.get(source, first))
+    taken_back = {word.event: word for each in (person, other) for word in each.taken_back}
+    out = overruled(words.values(), taken_back.values(), hired)
+    counting = [word for word in words.values() if word.event not in out]
+    taken_back |= {ref: words[ref] for ref in out}
     return other.model_copy(
         update={
             "facts": facts,
-            "status": max(statuses, key=order.status_rank, default=None),
+            "status": standing(order, counting),
+            "words": remembered(counting),
+            "taken_back": remembered(taken_back.values()),
+            "hired": hired,
             "ids": tuple(sorted({*person.ids, *other.ids})),
             "accounts": {**person.accounts, **other.accounts},
             "deleted": {**person.deleted, **other.deleted},

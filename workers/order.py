@@ -26,27 +26,23 @@ class Order:
         best_first = [OPERATOR, *(config.policy.precedence or config.sources)]
         return cls({source: -place for place, source in enumerate(best_first, 1)}, config.policy.authority)
 
-    def rank(self, name: str, fact: Fact) -> tuple[bool, int, datetime, int, str]:
-        """Return the rank of a fact of this name.
+    def rank(self, name: str, fact: Fact) -> tuple[bool, int, datetime, datetime, int, str]:
+        """Return the rank of a fact of this name: of two that hold from the same moment on the one that was told later.
 
         An id does not change because another source has one of its own: there the better source comes before the later.
         """
         place = self._place(fact)
         first = place if name == EXTERNAL_ID else 0
         # The event's name decides between equals, so that the order of arrival never does.
-        return self._has_authority(name, fact), first, fact.at, place, fact.event
+        return self._has_authority(name, fact), first, fact.at, fact.told, place, fact.event
 
-    def status_rank(self, fact: Fact) -> tuple[datetime, bool, int, str]:
+    def status_rank(self, fact: Fact) -> tuple[datetime, bool, datetime, int, str]:
         """Return the rank of a status: at equal times a leaver wins."""
-        return fact.at, fact.value == Status.LEFT.value, self._place(fact), fact.event
+        return fact.at, fact.value == Status.LEFT.value, fact.told, self._place(fact), fact.event
 
     def _place(self, fact: Fact) -> int:
-        return self.places.get(_source(fact), -len(self.places) - 1)
+        return self.places.get(fact.source, -len(self.places) - 1)
 
     def _has_authority(self, name: str, fact: Fact) -> bool:
         whole = CUSTOM if name.startswith(CUSTOM_PREFIX) else name
-        return self.authority.get(name, self.authority.get(whole)) == _source(fact)
-
-
-def _source(fact: Fact) -> str:
-    return fact.event.partition(":")[0]
+        return self.authority.get(name, self.authority.get(whole)) == fact.source

@@ -104,14 +104,22 @@ def _settlement(
     if ref in folded.superseded:
         step = Step(now, "fold", {"superseded_by": folded.superseded[ref]})
         detail = f"outranked by {folded.superseded[ref]}"
-        return Settlement(kept, State.SUPERSEDED, kept.deliveries, (step,), "superseded", detail)
+        due_at = folded.dated.get(ref)
+        return Settlement(kept, State.SUPERSEDED, kept.deliveries, (step,), "superseded", detail, due_at)
     if (left_out := folded.left_out.get(ref)) is not None:
         step = Step(now, "fold", {"left_out": left_out.reason})
         return Settlement(kept, left_out.state, kept.deliveries, (step,), left_out.reason, left_out.detail)
     if (moment := folded.scheduled.get(ref)) is not None:
-        steps = () if kept.state is State.SCHEDULED else (Step(now, "fold", {"scheduled_for": str(moment)}),)
-        return Settlement(kept, State.SCHEDULED, kept.deliveries, steps, due_at=moment)
-    return _delivered(config, kept, results, cause, now)
+        return Settlement(kept, State.SCHEDULED, kept.deliveries, _moved(kept, moment, now), due_at=moment)
+    return replace(_delivered(config, kept, results, cause, now), due_at=folded.dated.get(ref))
+
+
+def _moved(kept: Kept, moment: datetime, now: datetime) -> tuple[Step, ...]:
+    """Return the step that tells when an event takes effect; none where that was told before."""
+    if kept.due_at == moment:
+        return ()
+    before = {"before": iso(kept.due_at)} if kept.due_at else {}
+    return (Step(now, "fold", {"scheduled_for": iso(moment)} | before),)
 
 
 def _delivered(config: Config, kept: Kept, results: Sequence[Result], cause: Event | None, now: datetime) -> Settlement:
@@ -217,7 +225,7 @@ def _again(
         (lanes_of([each.kept.event.kind]), moment)
         for each in settlements
         if (moment := scheduled.get(each.kept.event.ref))
-        and (each.kept.state is not State.SCHEDULED or moment - now < CLOCKS_APART_MAX)
+        and (each.kept.due_at != moment or moment - now < CLOCKS_APART_MAX)
     ]
     before = _looks((each.kept.event, each.kept.deliveries) for each in settlements)
     after = _looks((each.kept.event, each.deliveries) for each in settlements if each.state is State.POSTPONED)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -269,6 +270,23 @@ def test_leaver_of_a_moment_takes_effect_then(stage: Stage, bo: Somebody, micros
 
     assert (event["state"], stage.account(bo)["active"]) == ("applied", False)
     assert moment <= settled_at < moment + timedelta(seconds=5)
+
+
+def test_leaver_of_a_local_moment_takes_effect_by_the_persons_clocks(stage: Stage, bo: Somebody) -> None:
+    """First told of another day and then of a moment in a few seconds, without a zone: the person's own, in Tokyo."""
+    stage.state(bo.joins(timezone="Asia/Tokyo"))
+    first = bo.leaves(event="first", effective_at="2099-03-08")
+    stage.tell(first).raise_for_status()
+    eventually(lambda: stage.ask(f"/v1/events/{first.ref}")["effective_at"] == "2099-03-08T15:00:00.000Z")
+    moment = datetime.now(UTC) + timedelta(seconds=2)
+    local = moment.astimezone(ZoneInfo("Asia/Tokyo")).replace(tzinfo=None)
+
+    event = _settle(stage, bo.leaves(130, effective_at=local.isoformat()))
+    settled_at = datetime.fromisoformat(event["settled_at"])
+
+    assert (event["state"], stage.account(bo)["active"]) == ("applied", False)
+    assert moment <= settled_at < moment + timedelta(seconds=5)
+    assert stage.ask(f"/v1/events/{first.ref}")["state"] == "superseded"
 
 
 def _settle(stage: Stage, told: Told) -> dict[str, Any]:

@@ -60,10 +60,10 @@ def event(
     *,
     minute: int = 0,
     person: str = "E1042",
-    effective_at: datetime | None = None,
+    effective_at: datetime | str | None = None,
     **profile: Any,  # noqa: ANN401 - a profile's fields
 ) -> Event:
-    """Make an event that says just this of the person."""
+    """Make an event that says just this of the person; what takes effect at a text does so by local time."""
     return Event(
         id=event_id,
         source="hris",
@@ -71,7 +71,8 @@ def event(
         person=person,
         profile=Profile(**profile),
         occurred_at=AT + timedelta(minutes=minute),
-        effective_at=effective_at,
+        effective_at=effective_at if isinstance(effective_at, datetime) else None,
+        effective_on=effective_at if isinstance(effective_at, str) else None,
         received_at=AT + timedelta(minutes=minute),
         vendor_kind=f"person.{kind}",
     )

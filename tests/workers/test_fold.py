@@ -1,6 +1,8 @@
 """Fold: many events, one person, whatever the order of arrival."""
 
-from datetime import datetime, timedelta
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -9,8 +11,8 @@ from hypothesis import strategies as st
 
 from lifecycle.config import Config
 from lifecycle.event import Event, Kind, State
-from lifecycle.person import Person, Status
-from lifecycle.settlement import Kept
+from lifecycle.person import Fact, Person, Status
+from lifecycle.settlement import Delivery, Kept
 from tests.workers.stories import AT, BO, event, patiently
 from workers.fold import Folded, fold
 
@@ -299,3 +301,140 @@ def test_older_joiner_that_knows_more_still_counts() -> None:
 
     assert "hris:full" not in folded(thin, full).superseded
     assert folded(thin, left, full).superseded["hris:full"] == "hris:left"
+
+
+# ---- dates
+
+
+def days(count: int) -> datetime:
+    """Return a moment so many days after the story's begin."""
+    return AT + timedelta(days=count)
+
+
+MINUTES = 24 * 60
+"""Of a day."""
+
+
+def test_future_mover_counts_from_its_date_on_over_what_was_told_meanwhile() -> None:
+    """A promotion of June, told in March, is none before; and then it is not undone by a correction of April."""
+    promoted = event(Kind.MOVER, "promoted", title="Lead", effective_at=days(90))
+    corrected = event(Kind.MOVER, "corrected", minute=30 * MINUTES, title="Senior Agent", department="Support")
+
+    before, after = fold_at(days(89), promoted, corrected), fold_at(days(90), promoted, corrected)
+
+    assert (value(before, "title"), before.scheduled) == ("Senior Agent", {"hris:promoted": days(90)})
+    assert (value(after, "title"), value(after, "department")) == ("Lead", "Support")
+    assert after.person.facts["title"].at == days(90)
+
+
+def test_later_word_on_a_date_replaces_the_earlier_one() -> None:
+    """The promotion of June is another one after all: of two words on one date the newer counts."""
+    first = event(Kind.MOVER, "z", title="Lead", effective_at=days(90))
+    second = event(Kind.MOVER, "a", minute=5, title="Manager", effective_at=days(90))
+
+    assert {value(fold_at(days(91), *found), "title") for found in ((first, second), (second, first))} == {"Manager"}
+    assert fold_at(days(91), first, second).superseded == {"hris:z": "hris:a"}
+
+
+def test_movers_of_two_dates_count_one_after_the_other() -> None:
+    """Told in the wrong order, they take effect in the order of their dates."""
+    late = event(Kind.MOVER, "late", title="Manager", effective_at=days(60))
+    soon = event(Kind.MOVER, "soon", minute=5, title="Lead", effective_at=days(30))
+
+    titles = [value(fold_at(days(day), late, soon), "title") for day in (29, 30, 60)]
+
+    assert titles == [None, "Lead", "Manager"]
+
+
+def test_correction_before_the_first_day_stands() -> None:
+    """A joiner's record is as old as its telling: what was corrected since is not undone on the first day."""
+    joins = event(Kind.JOINER, "joins", effective_at=days(30), **BO)
+    corrected = event(Kind.MOVER, "corrected", minute=5 * MINUTES, title="Lead")
+
+    found = fold_at(days(30), joins, corrected)
+
+    assert (value(found, "title"), value(found, "department")) == ("Lead", "Support")
+    assert found.person.status
+    assert (found.person.status.at, found.person.status.told_at) == (days(30), AT)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["as told", "other way round"])
+def test_zone_that_is_told_in_the_same_mailbox_moves_a_date(order: int) -> None:
+    """Somebody moves to Tokyo and leaves by the end of a day: it ends as it ends there."""
+    moved = event(Kind.MOVER, "moved", timezone="Asia/Tokyo")
+    leaves = event(Kind.LEAVER, "leaves", minute=1, effective_at="2026-03-10")
+
+    found = folded(*[moved, leaves][::order])
+
+    assert found.scheduled == {"hris:leaves": datetime(2026, 3, 10, 15, tzinfo=UTC)}
+    assert found.dated == found.scheduled
+
+
+def test_zone_that_takes_effect_itself_on_a_date_moves_what_is_due_later() -> None:
+    """Each date is read where the person is by then."""
+    moves = event(Kind.MOVER, "moves", timezone="Asia/Tokyo", effective_at=days(2))
+    leaves = event(Kind.LEAVER, "leaves", minute=1, effective_at="2026-03-10")
+
+    def due(now: datetime) -> datetime:
+        return fold_at(now, moves, leaves).scheduled["hris:leaves"]
+
+    assert (due(days(1)), due(days(2))) == (
+        datetime(2026, 3, 11, tzinfo=UTC),
+        datetime(2026, 3, 10, 15, tzinfo=UTC),
+    )
+
+
+def test_zone_of_a_joiner_whose_date_was_moved_is_known() -> None:
+    """The first one told the zone, the second one only the new day: it is a day of that zone."""
+    first = event(Kind.JOINER, "first", timezone="Asia/Tokyo", effective_at="2026-04-01")
+    second = event(Kind.JOINER, "second", minute=1, effective_at="2026-05-01")
+
+    found = folded(first, second)
+
+    assert found.superseded == {"hris:first": "hris:second"}
+    assert found.scheduled == {"hris:second": datetime(2026, 4, 30, 15, tzinfo=UTC)}
+
+
+def test_what_was_begun_is_not_put_back_into_the_schedule() -> None:
+    """A leaver was worked on at midnight, one target was away, and then the person's zone turns out to be another."""
+    leaves = event(Kind.LEAVER, "leaves", effective_at="2026-03-10")
+    at_midnight = datetime(2026, 3, 11, tzinfo=UTC)
+    before = fold_at(at_midnight, leaves).person
+    moved = event(Kind.MOVER, "moved", minute=1, timezone="America/New_York")
+
+    found = fold_at(at_midnight + timedelta(minutes=1), leaves, moved, person=before)
+
+    assert found.scheduled == {}
+    assert found.person.status == before.status
+
+
+def test_mover_that_was_begun_is_not_put_back_either() -> None:
+    """It says nothing of the status, but its record says that a target was tried."""
+    moves = Kept(
+        event(Kind.MOVER, "moves", title="Lead", effective_at="2026-03-10"),
+        State.POSTPONED,
+        {"crm": Delivery(State.POSTPONED, attempts=1)},
+    )
+    person = NOBODY.model_copy(update={"facts": {"timezone": Fact(value="America/New_York", at=AT, event="hris:e9")}})
+
+    found = fold(Config(), person, [moves], datetime(2026, 3, 10, 0, 1, tzinfo=UTC))
+
+    assert found.scheduled == {}
+    assert value(found, "title") == "Lead"
+
+
+def test_many_events_are_read_in_a_moment() -> None:
+    """A full mailbox of dates and moves between zones, of which each moves the dates of the rest."""
+    moves = [
+        event(Kind.MOVER, f"e{number}", minute=number, timezone=zone, effective_at=f"2026-03-{2 + number % 20:02}")
+        for number, zone in zip(range(200), cycle(["Asia/Tokyo", "America/New_York", "none"]), strict=False)
+    ]
+
+    leaves = [event(Kind.LEAVER, f"e{number}", minute=number, effective_at=days(90)) for number in range(200)]
+
+    began = time.perf_counter()
+    moved, left = fold_at(datetime(2026, 4, 1, tzinfo=UTC), *moves), folded(*leaves)
+
+    assert len(moved.superseded) + len(moved.counting) == 200
+    assert (len(left.superseded), list(left.scheduled)) == (199, ["hris:e199"])
+    assert time.perf_counter() - began < 5

@@ -1,6 +1,7 @@
 """Settle: from the results of one attempt to where each event stands."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from lifecycle.config import Config
 from lifecycle.errors import Postponed
 from lifecycle.event import Event, Kind, State
-from lifecycle.person import Account, Person
+from lifecycle.person import Account, Fact, Person
 from lifecycle.settlement import Delivery, Kept, Parked, Settled, Settlement
 from lifecycle.signal import iso
 from tests.workers.stories import AT, BO, event, target
@@ -218,13 +219,40 @@ def test_future_event_is_scheduled_once() -> None:
     leaves = event(Kind.LEAVER, "leaves", minute=5, effective_at=tomorrow)
 
     first = settled([kept(leaves)])
-    second = settled([kept(leaves, State.SCHEDULED)])
+    second = settled([replace(kept(leaves, State.SCHEDULED), due_at=tomorrow)])
 
     assert [("leavers", tomorrow)] == first.again
     assert second.again == []
     assert (by_id(first)["leaves"].state, by_id(second)["leaves"].state) == (State.SCHEDULED, State.SCHEDULED)
     assert [step.step for step in by_id(first)["leaves"].steps] == ["fold"]
     assert by_id(second)["leaves"].steps == ()
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_future_event_whose_moment_moves_is_looked_at_then(earlier: bool) -> None:
+    """The person's zone became known: the look moves with the moment, and the timeline says from when to when."""
+    leaves = event(Kind.LEAVER, "leaves", minute=5, effective_at="2026-03-10")
+    by_utc = datetime(2026, 3, 11, tzinfo=UTC)
+    zone, moment = (
+        ("Asia/Tokyo", by_utc - timedelta(hours=9)) if earlier else ("America/Lima", by_utc + timedelta(hours=5))
+    )
+    person = NOBODY.model_copy(update={"facts": {"timezone": Fact(value=zone, at=AT, event="hris:e9")}})
+
+    found = settled([replace(kept(leaves, State.SCHEDULED), due_at=by_utc)], person=person)
+
+    (settlement,) = found.settlements
+    assert found.again == [("leavers", moment)]
+    assert (settlement.state, settlement.due_at) == (State.SCHEDULED, moment)
+    assert [step.detail for step in settlement.steps] == [{"scheduled_for": iso(moment), "before": iso(by_utc)}]
+
+
+def test_event_with_a_date_keeps_its_moment_when_it_is_done() -> None:
+    """When it took effect is shown for as long as its record lives; of one without a date nothing is."""
+    leaves = event(Kind.LEAVER, "leaves", minute=5, effective_at=NOW - timedelta(hours=1))
+
+    found = by_id(settled([kept(JOINED), kept(leaves)], result("crm", State.APPLIED)))
+
+    assert (found["leaves"].due_at, found["joined"].due_at) == (NOW - timedelta(hours=1), None)
 
 
 def test_account_that_a_target_gave_is_kept_with_the_person() -> None:
