@@ -59,8 +59,23 @@ def _is_anothers(world: World, key: str, token: str, lane: str) -> bool:
     if other := links.linked(key):
         _leave_lines(world, key)
         return links.hand_over(key, token, lane, other, joiners=True)
+    if owner := _owner(world, key):
+        return links.hand_over(key, token, lane, owner, joiners=True)
     namesake = links.namesake(key)
     return namesake is not None and links.hand_over(key, token, lane, namesake.key, joiners=False)
+
+
+def _owner(world: World, key: str) -> str | None:
+    """Return whose account this key is, where it is a target that tells of somebody by the account's id."""
+    reporters: dict[str, set[str]] = {}
+    for name, source in world.config.sources.items():
+        if source.target:
+            reporters.setdefault(source.target, set()).add(name)
+    for target, sources in reporters.items():
+        owner = world.people.owner_of(target, key)
+        if owner not in {None, key} and {kept.event.source for kept in world.people.mailbox(key)} <= sources:
+            return owner
+    return None
 
 
 def _join(world: World, key: str, token: str, lane: str, other: Person) -> None:

@@ -19,8 +19,8 @@ from lifecycle.settlement import DROPPED, Kept
 from workers import tenure
 from workers.dates import TIMEZONE, When, holds_at, is_dated, when
 from workers.deletions import NOT_WANTED, Later
-from workers.order import Order
-from workers.screen import LeftOut, screen
+from workers.order import EXTERNAL_ID, Order
+from workers.screen import SOURCE_OF_TRUTH, LeftOut, screen, source_of_truth
 
 STATUS = {Kind.JOINER: Status.ACTIVE, Kind.LEAVER: Status.LEFT}
 
@@ -60,6 +60,8 @@ class _View:
 def fold(config: Config, person: Person, mailbox: Sequence[Kept], now: datetime) -> Folded:
     """Fold the events that are due by ``now`` into the person."""
     left_out = screen(config, person, mailbox)
+    if (truth := source_of_truth(config, person, mailbox)) is not None:
+        person = person.model_copy(update={"facts": {**person.facts, SOURCE_OF_TRUTH: truth}})
     order = Order.of(config)
     counting = [kept for kept in mailbox if kept.event.ref not in left_out]
     # A deletion of ours says nothing of the person, so it is no part of what is folded.
@@ -182,7 +184,12 @@ def _ids(person: Person, event: Event) -> tuple[str, ...]:
 
 
 def _facts(event: Event, person: Person) -> Iterable[tuple[str, object]]:
+    # A target tells of an account by the account's id, which is not the person's.
+    not_own = {account.id for account in person.accounts.values()} if person.value(EXTERNAL_ID) else set()
+    not_own.discard(person.value(EXTERNAL_ID))
     for name, value in event.profile.told().items():
+        if name == EXTERNAL_ID and value in not_own:
+            continue
         if name != CUSTOM:
             yield name, value
         elif value is None:

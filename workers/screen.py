@@ -1,14 +1,18 @@
-"""Which of a person's events are settled without being worked on: dropped by a human, poison, or not ours. Pure."""
+"""Which of a person's events are settled without being worked on: dropped, poison, not ours, or an echo. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lifecycle.config import Config
 from lifecycle.event import OPERATOR, OURSELVES, Event, State
-from lifecycle.person import Person
+from lifecycle.person import Fact, Person
 from lifecycle.settlement import DROPPED, Kept
+from workers.dates import is_dated
+from workers.echo import ECHO, is_echo
+from workers.order import Order
 
 POISON_DEATHS_MAX = 3
+SOURCE_OF_TRUTH = "source_of_truth"
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,35 @@ class LeftOut:
 
 def screen(config: Config, person: Person, mailbox: Sequence[Kept]) -> Mapping[str, LeftOut]:
     """Return, by ref, the events that are settled without being worked on."""
+    truth = source_of_truth(config, person, mailbox)
     found = {}
     for kept in mailbox:
-        left_out = _ruled(kept) or poisoned(kept) or _mistaken(person, kept) or _foreign(config, person, kept.event)
+        left_out = (
+            _ruled(kept)
+            or poisoned(kept)
+            or _mistaken(person, kept)
+            or _foreign(config, truth, kept.event)
+            or _echoed(config, person, kept)
+        )
         if left_out is not None:
             found[kept.event.ref] = left_out
     return found
+
+
+def source_of_truth(config: Config, person: Person, mailbox: Sequence[Kept]) -> Fact | None:
+    """Return who looks after a person, by what was told last; what is ignored for it counts too.
+
+    Else the next event of somebody who is not ours, which does not say so again, would be taken for one of ours.
+    """
+    order = Order.of(config)
+    facts = [known] if (known := person.facts.get(SOURCE_OF_TRUTH)) else []
+    for kept in mailbox:
+        event = kept.event
+        if SOURCE_OF_TRUTH in event.profile.model_fields_set and not (
+            _ruled(kept) or poisoned(kept) or is_dated(event)
+        ):
+            facts.append(Fact(value=event.profile.source_of_truth, at=event.occurred_at, event=event.ref))
+    return max(facts, key=lambda fact: order.rank(SOURCE_OF_TRUTH, fact), default=None)
 
 
 def _ruled(kept: Kept) -> LeftOut | None:
@@ -52,13 +79,19 @@ def _mistaken(person: Person, kept: Kept) -> LeftOut | None:
     return LeftOut(State.HELD, "another_id", "the directory has this name under another external_id")
 
 
-def _foreign(config: Config, person: Person, event: Event) -> LeftOut | None:
+def _foreign(config: Config, truth: Fact | None, event: Event) -> LeftOut | None:
     """Leave out whom another system than the home source looks after: what goes back there would come back here."""
     if event.source in {OPERATOR, OURSELVES}:
         return None
     home = config.policy.home_source
     told = event.profile.told()
-    source_of_truth = told["source_of_truth"] if "source_of_truth" in told else person.value("source_of_truth")
-    if home is None or source_of_truth in {None, home}:
+    said = told.get(SOURCE_OF_TRUTH, truth.value if truth else None)
+    if home is None or said in {None, home}:
         return None
     return LeftOut(State.IGNORED, "not_home", "the person's source_of_truth is not policy.home_source")
+
+
+def _echoed(config: Config, person: Person, kept: Kept) -> LeftOut | None:
+    if not is_echo(config, person, kept):
+        return None
+    return LeftOut(State.IGNORED, ECHO, f"{config.sources[kept.event.source].target} tells of what we wrote there")
