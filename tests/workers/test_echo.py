@@ -133,6 +133,16 @@ def test_leaver_beside_an_echo_counts(order: int) -> None:
     assert found.person.status.value == "left"
 
 
+def test_id_of_the_account_that_is_the_persons_own_stays_a_fact() -> None:
+    """Some targets take our id for theirs."""
+    account = Account(id="E1042", settled_at=AT)
+    somebody = known().model_copy(update={"accounts": {"crm": account}})
+
+    found = fold(config(), somebody, [Kept(event(Kind.MOVER, "e2", minute=5, **BO), State.KEPT, {})], AT)
+
+    assert found.person.facts["external_id"].event == "hris:e2"
+
+
 # ---- the whole way
 
 

@@ -77,7 +77,7 @@ def test_who_comes_home_is_ours_from_then_on() -> None:
 
 def test_handover_of_a_later_day_is_none_yet() -> None:
     """Until its date the person is looked after as before."""
-    goes = event(Kind.MOVER, "goes", effective_at=AT.replace(year=2099), **OURS)
+    goes = event(Kind.MOVER, "goes", minute=1, effective_at=AT.replace(year=2099), **OURS)
     left = event(Kind.LEAVER, "left", minute=5)
 
     assert left_out(folded(event(Kind.JOINER, "joined", **BO, **FOREIGN), goes, left)) == {
