@@ -62,7 +62,7 @@ def settle(
             for result in results
             for each in result.talk.exchanges
         ],
-        revoked=_revoked(cause, results),
+        revoked=_revoked(cause, folded, results),
         parked=[result.parked for result in results if result.parked],
         unparked=_unparked(mailbox, results),
         made=made,
@@ -255,11 +255,13 @@ def _looks(standings: Iterable[tuple[Event, Mapping[str, Delivery]]]) -> dict[st
     return found
 
 
-def _revoked(cause: Event | None, results: Sequence[Result]) -> list[tuple[str, float]]:
+def _revoked(cause: Event | None, folded: Folded, results: Sequence[Result]) -> list[tuple[str, float]]:
+    """Return how long it took to lock out a leaver, from the receipt on, or from the date that it was told of."""
     if cause is None or cause.kind is not Kind.LEAVER:
         return []
+    since = max(cause.received_at, folded.dated.get(cause.ref, cause.received_at))
     return [
-        (result.place, (result.agreement.confirmed_at - cause.received_at).total_seconds())
+        (result.place, (result.agreement.confirmed_at - since).total_seconds())
         for result in results
         if result.agreement.change == "suspended" and result.agreement.confirmed_at
     ]

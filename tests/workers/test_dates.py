@@ -187,7 +187,11 @@ def test_date_of_an_unknown_source_is_read_in_utc() -> None:
         (AT_ONCE, AT_ONCE),
     ],
 )
-@pytest.mark.parametrize("policy", [{}, {"look_ahead": "999999d", "suspend_grace": "999999d"}], ids=["plain", "far"])
+@pytest.mark.parametrize(
+    "policy",
+    [{}, {"look_ahead": "2h", "suspend_grace": "2h"}, {"look_ahead": "999999d", "suspend_grace": "999999d"}],
+    ids=["plain", "near", "far"],
+)
 def test_edges_of_the_calendar_are_always_or_never(
     kind: Kind, zone: str, told: str | datetime, expected: datetime, policy: dict[str, Any]
 ) -> None:

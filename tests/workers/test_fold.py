@@ -336,6 +336,17 @@ def test_later_word_on_a_date_replaces_the_earlier_one() -> None:
     assert fold_at(days(91), first, second).superseded == {"hris:z": "hris:a"}
 
 
+def test_mover_of_a_past_date_is_as_new_as_its_telling() -> None:
+    """What is told today of last week outranks what was told yesterday."""
+    before = event(Kind.MOVER, "before", minute=1, title="Agent")
+    told = event(Kind.MOVER, "told", minute=5, title="Lead", effective_at=days(-7))
+
+    found = folded(told, before)
+
+    assert (value(found, "title"), found.superseded) == ("Lead", {"hris:before": "hris:told"})
+    assert found.person.facts["title"].told_at is None
+
+
 def test_movers_of_two_dates_count_one_after_the_other() -> None:
     """Told in the wrong order, they take effect in the order of their dates."""
     late = event(Kind.MOVER, "late", title="Manager", effective_at=days(60))
@@ -368,6 +379,18 @@ def test_zone_that_is_told_in_the_same_mailbox_moves_a_date(order: int) -> None:
 
     assert found.scheduled == {"hris:leaves": datetime(2026, 3, 10, 15, tzinfo=UTC)}
     assert found.dated == found.scheduled
+
+
+def test_zone_that_is_told_with_a_date_decides_whether_it_is_due() -> None:
+    """In Tokyo, where the person was, the day is over; in New York, where the person is now, it is not."""
+    tokyo = NOBODY.model_copy(update={"facts": {"timezone": Fact(value="Asia/Tokyo", at=AT, event="hris:e9")}})
+    leaves = event(Kind.LEAVER, "a", minute=1, effective_at="2026-03-10")
+    moved = event(Kind.MOVER, "b", minute=2, timezone="America/New_York")
+
+    found = fold_at(datetime(2026, 3, 10, 20, tzinfo=UTC), leaves, moved, person=tokyo)
+
+    assert found.scheduled == {"hris:a": datetime(2026, 3, 11, 4, tzinfo=UTC)}
+    assert found.person.status is None
 
 
 def test_zone_that_takes_effect_itself_on_a_date_moves_what_is_due_later() -> None:

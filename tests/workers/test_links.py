@@ -1,5 +1,6 @@
 """Two sources that speak of one human: one person, one mailbox, one account."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -7,14 +8,18 @@ import pytest
 from redis import Redis
 
 from lifecycle.config import Config
-from lifecycle.event import Event, Kind
+from lifecycle.event import Event, Kind, State
 from lifecycle.leases import LeaseLost
 from lifecycle.links import Links
 from lifecycle.people import People
+from lifecycle.person import Person
 from lifecycle.policy import Policy
 from lifecycle.queue import lanes
+from lifecycle.settlement import Kept
 from tests.workers.fake_scim import FakeScim
-from tests.workers.stories import BO, Stage, event, target
+from tests.workers.stories import AT, BO, Stage, event, target
+from workers.fold import fold
+from workers.kinship import united
 
 MAIL = "bo.ray@acme.example"
 SECRETS = ["env:OKTA_HOOK_SECRET"]
@@ -42,6 +47,11 @@ def okta(kind: Kind, event_id: str, minute: int, **told: Any) -> Event:  # noqa:
     """Make an event of the second source, which has an id of its own for the person."""
     found = event(kind, event_id, minute=minute, person="00u1", **{"external_id": "00u1", "email": MAIL, **told})
     return found.model_copy(update={"source": "okta"})
+
+
+def kept(*events: Event) -> list[Kept]:
+    """Make a mailbox of events that just arrived."""
+    return [Kept(each, State.KEPT, {}) for each in events]
 
 
 def work(stage: Stage) -> None:
@@ -161,6 +171,18 @@ def test_employee_number_links(redis: Redis, fake: FakeScim) -> None:
 
     assert Links(stage.people).linked("00u1") == "E1042"
     assert stage.person().value("email") == "bo@acme.example"
+
+
+def test_words_of_both_count_for_the_one() -> None:
+    """Of two persons who are one human, what each source said of the status, and since when, is known of the one."""
+    here = fold(config(), Person(key="E1042"), kept(event(Kind.JOINER, "here", minute=1)), AT + timedelta(days=1))
+    away = fold(config(), Person(key="00u1"), kept(okta(Kind.LEAVER, "away", 2), okta(Kind.JOINER, "new", 0)), AT)
+
+    one = united(config(), away.person, here.person)
+
+    assert one.status == away.person.status
+    assert [word.event for word in one.words] == ["okta:new", "hris:here", "okta:away"]
+    assert one.hired == {"hris": AT + timedelta(minutes=1), "okta": AT}
 
 
 def test_person_who_is_worked_on_is_joined_later(stage: Stage, redis: Redis) -> None:

@@ -1,5 +1,6 @@
 """Events with a date, from the mailbox to the schedule: when they are looked at, and what anybody can read of it."""
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -123,6 +124,16 @@ def test_local_moment_is_one_of_the_persons_zone(stage: Stage, fake: FakeScim, z
     assert (stage.state("past"), fake.user("bo.ray@acme.example")["active"]) == ("applied", False)
 
 
+def test_nobody_was_late_because_a_date_was_told_months_before(stage: Stage, redis: Redis) -> None:
+    """How long an event took is counted from its date on."""
+    stage.tell(JOINED)
+
+    stage.tell(leaves("leaves", local(NEW_YORK, -timedelta(minutes=1))))
+
+    seconds: Any = redis.hget(keys.METRICS, json.dumps(["gatepost_event_latency_seconds", "leaver", "sum"]))
+    assert 60 <= float(seconds) < 120
+
+
 def test_leaver_of_another_day_takes_the_place_of_the_first(stage: Stage, fake: FakeScim) -> None:
     """The first one is superseded at once, by its successor's name; only the second waits."""
     stage.tell(JOINED)
@@ -137,6 +148,13 @@ def test_leaver_of_another_day_takes_the_place_of_the_first(stage: Stage, fake: 
     assert first["effective_at"] == iso(ENDS)
     assert steps(stage, "first")[-1] == {"superseded_by": "hris:second"}
     assert fake.user("bo.ray@acme.example")["active"] is True
+
+
+def test_date_of_an_event_that_never_waited_is_shown(stage: Stage) -> None:
+    """Both were told in one go, so that the first was moved before anybody looked at it."""
+    stage.tell(leaves("first", CHANGE), leaves("second", "2099-05-01", minute=6))
+
+    assert (stage.state("first"), stage.found("first")["effective_at"]) == ("superseded", iso(ENDS))
 
 
 def test_rehire_before_the_day_cancels_it(stage: Stage) -> None:

@@ -294,6 +294,15 @@ def test_time_to_revoke_is_counted_for_confirmed_leavers(
     assert ([("crm", (NOW - found.received_at).total_seconds())] if counted else []) == revoked
 
 
+def test_time_to_revoke_of_a_scheduled_leaver_is_counted_from_its_date() -> None:
+    """Nobody was late because the leave was told weeks before."""
+    leaves = event(Kind.LEAVER, "leaves", effective_at=NOW - timedelta(seconds=3))
+
+    outcome = result("crm", State.APPLIED, change="suspended", confirmed_at=NOW)
+
+    assert settled([kept(leaves)], outcome).revoked == [("crm", 3.0)]
+
+
 def test_requests_are_told_with_method_and_status() -> None:
     """The fleet's counters see every request, also those without an answer."""
     lost = Result(

@@ -192,6 +192,11 @@ STORIES: Mapping[str, tuple[Sequence[Event], dict[int, str], dict[str, str]]] = 
         {9: "active", 60: "active"},
         {"del": "back"},
     ),
+    "comes back and leaves again before we would delete": (
+        [leaves("l", 0), leaves("del", 1, 50, OURSELVES), joins("back", 9, source="okta"), leaves("l2", 20)],
+        {9: "active", 20: "left", 60: "left"},
+        {"del": "back"},
+    ),
     "comes back as planned before we would delete": (
         [joins("back", 0, 30), leaves("l", 0), leaves("del", 1, 50, OURSELVES)],
         {1: "left", 30: "active", 60: "active"},
@@ -234,10 +239,11 @@ def test_leaver_that_was_let_pass_for_a_grace_is_over_when_somebody_is_back() ->
     """The day is past and the grace still runs: who is hired again then is not locked out at its end."""
     course = Course(Config(policy=Policy.model_validate({"suspend_grace": "30m"})))
 
-    found = course.live([joins("j", 0), leaves("l", 1, 50), joins("back", 60)], [55, 60, 80])
+    found = course.live([joins("j", 0), leaves("l", 1, 50), joins("back", 60)], [55, 60])
 
-    assert found == "active active active"
-    assert course.superseded["l"] == "back"
+    assert found == "active active"
+    assert (course.waiting, course.superseded) == ([], {"l": "back"})
+    assert course.look(80) == "active"
 
 
 def test_grace_ends_in_a_leave() -> None:
@@ -254,6 +260,34 @@ def test_joiner_who_is_let_in_ahead_is_locked_out_by_a_later_word() -> None:
     found = course.live([joins("j", 0, 30), leaves("no-show", 25)], [20, 25, 31])
 
     assert found == "active left left"
+
+
+def test_leave_before_a_return_that_was_let_in_ahead_is_not_over() -> None:
+    """The return may still be taken back, and then the leave stands."""
+    course = Course(Config(policy=Policy.model_validate({"look_ahead": "10m"})))
+    story = [joins("j", 0), leaves("l", 1, 50), joins("back", 2, 55), leaves("off", 47, 52, source="okta")]
+
+    found = course.live(story, [46, 51])
+
+    assert found == "active left"
+
+
+def test_words_that_are_worked_on_when_all_is_past_are_superseded_all_the_same() -> None:
+    """The workers were away for so long that both days are over: the first one was moved, and never counted."""
+    course = Course()
+
+    course.look(END, joins("j", 0, 20), joins("j2", 1, 30), leaves("l", 2, 50), leaves("l2", 3, 60))
+
+    assert course.superseded == {"j": "j2", "j2": "l2", "l": "l2"}
+
+
+def test_word_that_was_taken_back_had_taken_back_others() -> None:
+    """An old plan of another source arrives late: the leave that was taken back since had ended it."""
+    story = [leaves("l", 2, 70), joins("stays", 5), joins("plan", 1, 80, "okta"), leaves("off", 1, 70, "okta")]
+    late, heap = Course(), Course()
+    late.look(6, *story[:2])
+
+    assert (late.look(END, *story[2:]), heap.look(END, *story)) == ("left", "left")
 
 
 def test_word_that_a_human_dropped_is_taken_back() -> None:
