@@ -141,11 +141,6 @@ def _with_status(
     return person.model_copy(update=known), overruled
 
 
-def _status(event: Event) -> Status | None:
-    """Return what an event says of whether the person works here; a directory says it of everybody."""
-    return STATUS.get(event.kind, Status.ACTIVE if event.status_at else None)
-
-
 def _late(order: Order, person: Person, event: Event, view: _View, now: datetime) -> str | None:
     """Return the event by which somebody is back already while a leaver's grace runs; None where nobody is."""
     status = person.status

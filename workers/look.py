@@ -24,7 +24,7 @@ from lifecycle.queue import LOOKUPS
 from lifecycle.reading import AT_ITS_WORD, Reading
 from lifecycle.settlement import Kept, Looked, Settlement, Step
 from workers.agree import FEW_TRIES, FEW_TRIES_MAX, TRIES_MAX, backoff
-from workers.dates import due_at
+from workers.dates import when
 from workers.directories.base import NAMES, Record, Subject, the_one
 from workers.outcome import World
 from workers.screen import LeftOut, poisoned
@@ -63,7 +63,7 @@ class Search:
     def look(self, waiting: Sequence[Kept]) -> list[Look]:
         """Return what it comes to for each event; those whose time has not come are left as they are."""
         person = self.world.links.known(waiting[0].event.person)
-        moments = {kept.event.ref: due_at(self.world.config, person, kept.event) for kept in waiting}
+        moments = {kept.event.ref: when(self.world.config, person, kept.event).due_at for kept in waiting}
         ahead = [kept for kept in waiting if moments[kept.event.ref] > self.now and kept.state is not State.SCHEDULED]
         dead = [(kept, left_out) for kept in waiting if (left_out := poisoned(kept))]
         live = [kept for kept in waiting if moments[kept.event.ref] <= self.now and not poisoned(kept)]

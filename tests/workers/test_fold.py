@@ -461,3 +461,17 @@ def test_many_events_are_read_in_a_moment() -> None:
     assert len(moved.superseded) + len(moved.counting) == 200
     assert (len(left.superseded), list(left.scheduled)) == (199, ["hris:e199"])
     assert time.perf_counter() - began < 5
+
+
+def test_directory_takes_back_nothing_that_is_planned() -> None:
+    """It tells how it is: who is told to leave tomorrow works here today, and who begins tomorrow does not yet."""
+    tomorrow = NOW + timedelta(days=1)
+    leaves = event(Kind.LEAVER, "leaves", minute=1, effective_at=tomorrow)
+    begins = event(Kind.JOINER, "begins", minute=1, effective_at=tomorrow)
+    here = event(Kind.MOVER, "here", minute=2).model_copy(update={"found": True, "status_at": AT})
+    away = event(Kind.LEAVER, "away", minute=2).model_copy(update={"found": True})
+
+    ends = [fold_at(moment, *told) for told in ((leaves, here), (begins, away)) for moment in (NOW, tomorrow)]
+
+    assert [found.person.status.value for found in ends if found.person.status] == ["active", "left", "left", "active"]
+    assert [set(found.scheduled) for found in ends] == [{"hris:leaves"}, set(), {"hris:begins"}, set()]
