@@ -1,9 +1,10 @@
 """The command line: lists take ``--json``; exit 1 when what was asked failed, 2 when the configuration is wrong."""
 
+import getpass
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,14 +22,21 @@ from lifecycle import __version__
 from lifecycle.config import CONFIG_VARIABLE, Config, config_path, load
 from lifecycle.errors import GatepostError, Malformed, Misconfigured
 from lifecycle.failures import RETRIED
+from lifecycle.holds import TRIED_AGAIN
 from lifecycle.log import set_up_logs
 from lifecycle.pages import PAGE_DEFAULT
 from lifecycle.queue import LANES, connect
 from lifecycle.records import Records
+from lifecycle.settlement import DROPPED, RELEASED
 
 EXIT_FAILED, EXIT_MISCONFIGURED = 1, 2
 URL_DEFAULT = "http://127.0.0.1:8080"
 ACTOR = "command"
+SAID = {
+    RELEASED: "released",
+    DROPPED: "dropped",
+    TRIED_AGAIN: "offered again; no safety limit holds it, so there is none to overrule",
+}
 
 app = typer.Typer(
     help="Hears that someone joined, moved or left, and makes every target agree.",
@@ -42,6 +50,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on.")]
 UrlOption = Annotated[str, typer.Option("--url", envvar="GATEPOST_URL", help="A running receiver.")]
+ActorOption = Annotated[
+    str | None, typer.Option("--as", envvar="GATEPOST_ACTOR", help="Who rules; else the user of this machine.")
+]
 LimitOption = Annotated[int, typer.Option(min=1, max=500, help="At most so many.")]
 
 
@@ -200,11 +211,16 @@ def retry(ids: list[str], url: UrlOption = URL_DEFAULT, config: ConfigOption = N
     A target goes on as it is: its present schema is the accepted one, and its circuit is closed.
     """
     set_up_logs("retry")
+    _each(ids, lambda failure_id: _retried(failure_id, url, config))
+
+
+def _each(ids: list[str], act: Callable[[str], str]) -> None:
+    """Act on each and say what came of it; one that fails does not stop the rest."""
     wrong = False
-    for failure_id in ids:
+    for each in ids:
         try:
             with _told():
-                print(f"{failure_id}: {_retried(failure_id, url, config)}")
+                print(f"{each}: {act(each)}")
         except typer.Exit:
             wrong = True
     if wrong:
@@ -230,6 +246,42 @@ def _notice_retried(found: Config, url: str, failure_id: str) -> str:
     if answer.status != 202:  # noqa: PLR2004 - accepted
         raise Malformed(str(body.get("detail", answer.status)), reason="retry_refused")
     return "read again"
+
+
+@app.command()
+def held(*, limit: LimitOption = PAGE_DEFAULT, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List what is held until a person rules of it: by a safety limit, or as it could be about somebody else."""
+    with _told():
+        page = _opened(config)[1].holds(limit=limit)
+    show.as_json({"items": page.items, "next": page.next}) if json else show.holds(page.items)
+
+
+@app.command()
+def release(ids: list[str], actor: ActorOption = None, config: ConfigOption = None) -> None:
+    """Let held events go on, by the ids that `gatepost held` shows: past the safety limit, as far as still wanted.
+
+    What is held for another reason is only tried again: no release makes sure whom it is about.
+    """
+    _each(ids, lambda event_id: _ruled(event_id, RELEASED, actor, config))
+
+
+@app.command()
+def drop(ids: list[str], actor: ActorOption = None, config: ConfigOption = None) -> None:
+    """Take held events back, by the ids that `gatepost held` shows: they are ignored, and nothing is taken away."""
+    _each(ids, lambda event_id: _ruled(event_id, DROPPED, actor, config))
+
+
+def _ruled(event_id: str, verdict: str, actor: str | None, config: str | None) -> str:
+    found, records = _opened(config)
+    return SAID[records.rule(event_id, list(found.sources), verdict, actor=actor or _user())]
+
+
+def _user() -> str:
+    """Name whoever types; a container may know no user."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ACTOR
 
 
 @app.command()

@@ -120,12 +120,30 @@ def person(found: dict[str, Any]) -> None:
     ]
     accounts += [(target, gone["id"], "deleted", "") for target, gone in found["deleted"].items()]
     table(("target", "account", "shows", "groups"), accounts, empty="\nNo accounts.", title="\nAccounts")
+    if found["holds"]:
+        rows = [(moment(hold["since"]), hold["event"], *_held(hold)) for hold in found["holds"]]
+        table(("since", "event", "target", "would", "detail"), rows, empty="", title="\nHeld")
     console.print()
     events(found["events"])
 
 
 def _groups(account: dict[str, Any]) -> tuple[str]:
     return (", ".join(sorted(account["groups"])),)
+
+
+def holds(items: Sequence[dict[str, Any]]) -> None:
+    """Print what is held, with the id that ``gatepost release`` and ``gatepost drop`` take; a line for each target."""
+    rows = [
+        (moment(item["since"]), item["id"], item["kind"], item["person"], item["reason"], *held)
+        for item in items
+        for held in map(_held, item["holds"] or [{"target": None, "change": "", "names": (), "detail": item["detail"]}])
+    ]
+    columns = ("since", "id", "kind", "person", "reason", "target", "would", "detail")
+    table(columns, rows, empty="Nothing is held.")
+
+
+def _held(hold: dict[str, Any]) -> tuple[object, ...]:
+    return hold["target"], " ".join([hold["change"], ", ".join(hold["names"])]).strip(), hold["detail"]
 
 
 def check(lines: Sequence[Line]) -> None:

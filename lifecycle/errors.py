@@ -13,7 +13,7 @@
     ├── Unreadable      we must act: authentic, but our reader failed      set aside whole, 2xx
     ├── Postponed       time will act: busy, unreachable, broken           workers: again at retry_at
     │   └── Waiting         the gate will act: it lets in who is first         workers: parked
-    ├── Held            a human must decide: two candidates, another's account
+    ├── Held            a human must decide: two candidates, another's account, too many at once
     ├── Refused         the operator must act: credentials, mapping, data  workers: a failure, kept
     └── Misconfigured   the operator must act before the start             exit 2
 
@@ -90,7 +90,7 @@ class Waiting(Postponed):
 
 
 class Held(GatepostError):
-    """A human must decide: going on could touch the wrong person."""
+    """A human must decide: going on could touch the wrong person, or too many."""
 
 
 class Refused(GatepostError):

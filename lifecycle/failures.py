@@ -157,6 +157,7 @@ class Failures:
             deliveries = dump_deliveries(_anew(kept.deliveries))
             pipe.hset(keys.event(ref), mapping={"state": State.KEPT.value, "deliveries": deliveries, "deaths": 0})
             move(pipe, event, kept.state, State.KEPT)
+            pipe.zrem(keys.HOLDS, ref)
             for target in kept.deliveries:
                 # Whoever retries may have made the group that was missing.
                 pipe.delete(keys.groups_missing(target))

@@ -22,6 +22,12 @@ gatepost:alias:NAME                         string  person key of a user name or
 gatepost:events, gatepost:events:STATE      zset    refs by time received; final ones trimmed to RETENTION
 gatepost:open:LANE                          zset    refs of events kept or postponed by time received; until settled
 gatepost:failures                           zset    event:REF, notice:ID, signal:ID:SUBSCRIBER by time; until retried
+gatepost:holds                              zset    refs of events of which something is held, by since when; until
+                                                    ruled, or moot
+gatepost:window:LIMIT[:TARGET]              zset    persons counted for a safety limit by when; the limit's window
+gatepost:episode:LIMIT[:TARGET]             string  when a limit began to hold, its alarm's name; until it held nobody
+                                                    for a whole window
+gatepost:known[:TARGET]                     set     persons who work here or have access; who has a live account there
 gatepost:link:KEY                           string  key of the person that this one was found to be; never expires
 gatepost:notice:ID                          hash    a notice set aside whole; until it was read after all
 gatepost:signal:ID                          hash    type, body, person, event, target; RETENTION
@@ -71,6 +77,7 @@ READY_TTL_SECONDS = 60
 
 EVENTS = "gatepost:events"
 FAILURES = "gatepost:failures"
+HOLDS = "gatepost:holds"
 SIGNALS = "gatepost:signals"
 METRICS = "gatepost:metrics"
 READY = "gatepost:ready"
@@ -145,6 +152,21 @@ def alias(name: str) -> str:
 def link(key: str) -> str:
     """Name the way from a key to the person that it was found to be."""
     return f"gatepost:link:{key}"
+
+
+def window(limit: str, target: str | None) -> str:
+    """Name who was counted of late for a limit, of all targets or of one."""
+    return f"gatepost:window:{limit}" + (f":{target}" if target else "")
+
+
+def episode(limit: str, target: str | None) -> str:
+    """Name since when a limit holds changes."""
+    return f"gatepost:episode:{limit}" + (f":{target}" if target else "")
+
+
+def known(target: str | None) -> str:
+    """Name the people who are known, or those with a live account on one target."""
+    return "gatepost:known" + (f":{target}" if target else "")
 
 
 def notice(notice_id: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from redis.client import Pipeline
 from redis.exceptions import WatchError
 
-from lifecycle import keys
+from lifecycle import keys, windows
 from lifecycle.event import Event, Kind
 from lifecycle.leases import LeaseLost
 from lifecycle.people import MAILBOX_READ_MAX, People
@@ -91,14 +91,19 @@ class Links:
         """
         other, waiting = merged.key, self._people.mailbox(key)
         names = [keys.alias(name) for name in merged.claims()]
+        before = [self._people.get(key), self._people.get(other)]
         with self._redis.pipeline() as pipe:
             try:
                 pipe.watch(keys.lease(key), keys.lease(other), keys.mailbox(key), *names)  # type: ignore[no-untyped-call]
                 self._people.check_lease(pipe, key, token)
                 self._people.check_lease(pipe, other, other_token)
                 won, _ = self._people.names_won(pipe, merged, beside=key)
+                targets: Any = pipe.smembers(keys.TARGETS)
+                names_of = {*(each.decode() for each in targets), *before[0].accounts}
+                counted = windows.counted(pipe, key, names_of)
                 pipe.multi()
-                self._people.write_person(pipe, merged, won)
+                self._people.write_person(pipe, merged, won, before)
+                windows.rename(pipe, counted, key, other)
                 pipe.delete(keys.person(key))
                 pipe.set(keys.link(key), other)
                 events = keys.person_events(other)

@@ -14,7 +14,6 @@ from redis import Redis
 from redis.client import Pipeline
 
 from lifecycle import keys
-from lifecycle.event import State
 from lifecycle.queue import LANES, SIGNALS
 
 COUNTERS = {
@@ -76,7 +75,7 @@ class FleetCollector:
             depth.add_metric([lane], self._redis.llen(f"rq:queue:{lane}"))
             oldest.add_metric([lane], self._oldest_seconds(lane))
         yield from (depth, oldest)
-        yield GaugeMetricFamily("gatepost_holds", "Changes held", value=self._redis.zcard(keys.events(State.HELD)))
+        yield GaugeMetricFamily("gatepost_holds", "Changes held", value=self._redis.zcard(keys.HOLDS))
         yield GaugeMetricFamily("gatepost_failures", "What waits for a person", value=self._redis.zcard(keys.FAILURES))
 
     def _gates(self) -> Iterator[Metric]:

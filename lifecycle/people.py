@@ -16,13 +16,13 @@ from redis.client import Pipeline
 from redis.exceptions import WatchError
 from rq import Queue
 
-from lifecycle import keys, metrics
+from lifecycle import keys, meanwhile, metrics
 from lifecycle.event import OPEN_STATES
 from lifecycle.leases import LeaseLost, Leases
 from lifecycle.made import keep
 from lifecycle.person import Person
 from lifecycle.queue import CONVERGE, DELIVER, PEOPLE, SIGNALS, JobWriter, offer
-from lifecycle.settlement import KEPT_FIELDS, Kept, Parked, Settled, kept_of, write_event
+from lifecycle.settlement import KEPT_FIELDS, Kept, Parked, Settled, kept_of, write_event, write_revived
 from lifecycle.signal import Signal
 
 MAILBOX_READ_MAX = 200
@@ -84,20 +84,26 @@ class People:
 
         Raises LeaseLost when another job took the person meanwhile: then nothing is written.
         """
-        key = settled.person.key
+        key, before = settled.person.key, self.get(settled.person.key)
         read = {settlement.kept.event.ref for settlement in settled.settlements}
         progress = any(settlement.state not in OPEN_STATES for settlement in settled.settlements)
-        aliases = [keys.alias(name) for name in settled.person.claims()]
+        watched = [keys.alias(name) for name in settled.person.claims()] + meanwhile.watched(before, settled)
         for _ in range(SETTLE_TRIES_MAX):
             with self.redis.pipeline() as pipe:
                 try:
-                    pipe.watch(keys.lease(key), keys.mailbox(key), *aliases)  # type: ignore[no-untyped-call]
+                    pipe.watch(keys.lease(key), keys.mailbox(key), *watched)  # type: ignore[no-untyped-call]
                     self.check_lease(pipe, key, token)
                     refs: Any = pipe.lrange(keys.mailbox(key), 0, -1)
-                    more = _unread(refs, read, progress=progress)
+                    now = meanwhile.look(pipe, before, settled)
+                    more = _unread(refs, read, progress=progress) or bool(now.revived) or now.ruled
                     names, kin = self.names_won(pipe, settled.person)
                     pipe.multi()
-                    self._write(pipe, settled, names)
+                    for target, account_id in settled.forgotten:
+                        pipe.hdel(keys.owners(target), account_id)
+                    self.write_person(pipe, settled.person, names, [before])
+                    self._write(pipe, now.settled)
+                    for kept in now.revived:
+                        write_revived(pipe, kept, key)
                     for each in kin if settled.links else ():
                         offer(pipe, self.queues[PEOPLE], CONVERGE, each, PEOPLE)
                     if not more:
@@ -132,23 +138,28 @@ class People:
                 losers.add(holder.decode() if claim > rival else person.key)
         return won, losers
 
-    def write_person(self, pipe: Pipeline, person: Person, names: Sequence[str]) -> None:
-        """Write what is known of a person, by which names it is found, and whose its accounts are."""
+    def write_person(self, pipe: Pipeline, person: Person, names: Sequence[str], before: Iterable[Person] = ()) -> None:
+        """Write what is known of a person, by which names it is found, whose its accounts are, and where it counts.
+
+        ``before`` is what was known until now: of one, or of the two that this person is.
+        """
+        for each in before:
+            for target in each.known_in():
+                pipe.srem(keys.known(target), each.key)
+        for target in person.known_in():
+            pipe.sadd(keys.known(target), person.key)
         pipe.set(keys.person(person.key), person.model_dump_json())
         for name in names:
             pipe.set(keys.alias(name), person.key)
         for target, account in person.accounts.items():
             pipe.hset(keys.owners(target), account.id, person.key)
 
-    def _write(self, pipe: Pipeline, settled: Settled, names: Sequence[str]) -> None:
+    def _write(self, pipe: Pipeline, settled: Settled) -> None:
         person = settled.person
-        for target, account_id in settled.forgotten:
-            pipe.hdel(keys.owners(target), account_id)
-        self.write_person(pipe, person, names)
         for settlement in settled.settlements:
             write_event(pipe, settlement)
         keep(pipe, settled.made, self._writer)
-        for signal, subscribers in settled.signals:
+        for signal, subscribers in (*settled.signals, *settled.alarms):
             self.write_signal(pipe, signal, subscribers)
         for lane, at in settled.again:
             offer(pipe, self.queues[lane], CONVERGE, person.key, lane, at=at)

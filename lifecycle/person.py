@@ -72,6 +72,26 @@ class Entitlements(BaseModel):
     """When the target took the suspension."""
 
 
+class Hold(BaseModel):
+    """That something is not taken from the person on one target until a human says so: too many lost the same."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    target: str
+    limit: str
+    """One of ``lifecycle.safety.LIMITS``."""
+    scope: str | None
+    """The target whose own limit it is; None for the one over all."""
+    event: str
+    """The event (``source:id``) that is held, by which a human names the hold."""
+    others: tuple[str, ...] = ()
+    """Later events that are held with it, and offered again when it ends."""
+    since: AwareDatetime
+    detail: str
+    names: tuple[str, ...] = ()
+    """The groups or roles that would be taken."""
+
+
 class Account(BaseModel):
     """The person's record on one target, as last settled."""
 
@@ -126,6 +146,23 @@ class Person(BaseModel):
     accounts: dict[str, Account] = {}
     deleted: dict[str, Deleted] = {}
     """By target, until there is an account again that has all it should."""
+    holds: tuple[Hold, ...] = ()
+
+    def known_in(self) -> set[str | None]:
+        """Return where the person counts for a share: the targets with a live account, None for among all people.
+
+        Whoever left and has a live account yet counts too: that is who is to be locked out.
+        """
+        found: set[str | None] = {name for name, account in self.accounts.items() if account.active is not False}
+        return found | {None} if found or not self.has_left else found
+
+    def held(self, target: str, limit: str) -> Hold | None:
+        """Return the hold of this kind on a target."""
+        return next((hold for hold in self.holds if (hold.target, hold.limit) == (target, limit)), None)
+
+    def held_events(self) -> set[str]:
+        """Return every event that a hold keeps from its end."""
+        return {ref for hold in self.holds for ref in (hold.event, *hold.others)}
 
     def fields(self) -> dict[str, Any]:
         """Return every field for an expression; one not known is null."""
@@ -149,10 +186,9 @@ class Person(BaseModel):
 
     def claims(self) -> dict[str, Claim]:
         """Return the claim to each user name, address and number that the person has, by ``alias_of``."""
-        works_here = self.status is None or self.status.value != Status.LEFT.value
         facts = [(name, fact) for name in (*NAMES, NUMBER) if (fact := self.facts.get(name)) and fact.value]
         facts.sort(key=lambda named: (named[1].at, named[1].event))
-        return {alias_of(name, fact.value): Claim(works_here, fact.at, fact.event) for name, fact in facts}
+        return {alias_of(name, fact.value): Claim(not self.has_left, fact.at, fact.event) for name, fact in facts}
 
     def external_ids(self) -> frozenset[str]:
         """Return each id that any source has for the person."""

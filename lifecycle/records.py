@@ -13,6 +13,7 @@ from lifecycle import keys
 from lifecycle.errors import Malformed, Unknown
 from lifecycle.event import OPERATOR, OURSELVES, Event, State
 from lifecycle.failures import Failures, SetAside
+from lifecycle.holds import Holds, shown
 from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
 from lifecycle.person import Person
 from lifecycle.restore import restore
@@ -31,6 +32,7 @@ class Records:
         """Keep the connection."""
         self._redis = redis
         self._failures = Failures(redis, self._event, self._delivery)
+        self._holds = Holds(redis, self._event, self._person, self._tried_again)
 
     # ---- events
 
@@ -130,11 +132,10 @@ class Records:
     def person(self, name: str) -> dict[str, Any]:
         """Return one person with the last events. Raises Unknown."""
         key = self.person_key(name)
-        stored: Any = self._redis.get(keys.person(key))
         refs: Any = self._redis.zrevrange(keys.person_events(key), 0, PERSON_EVENTS_SHOWN - 1)
-        if not stored and not refs:
+        if not refs and not self._redis.exists(keys.person(key)):
             raise Unknown(f"nobody is known as {name!r}", reason="person_unknown")
-        person = Person.model_validate_json(stored) if stored else Person(key=key)
+        person = self._person(key)
         events = [self._event(ref.decode()) for ref in refs]
         accounts = {
             target: account.model_dump(mode="json", exclude=NOT_SHOWN) for target, account in person.accounts.items()
@@ -146,12 +147,34 @@ class Records:
             "attributes": {name: _fact(fact) for name, fact in sorted(person.facts.items())},
             "accounts": accounts,
             "deleted": {target: gone.model_dump(mode="json") for target, gone in person.deleted.items()},
+            "holds": [shown(hold) for hold in person.holds],
             "events": [event for event in events if event],
         }
 
     def restore(self, name: str, within: timedelta, *, actor: str) -> Event:
         """Take back whoever left; see ``lifecycle.restore``. Raises Unknown, Malformed or Unavailable."""
         return restore(self._redis, self.person_key(name), within, actor=actor, now=datetime.now(UTC))
+
+    def _person(self, name: str) -> Person:
+        key = self.person_key(name)
+        stored: Any = self._redis.get(keys.person(key))
+        return Person.model_validate_json(stored) if stored else Person(key=key)
+
+    # ---- holds
+
+    def holds(self, *, after: str | None = None, limit: int = PAGE_DEFAULT) -> Page:
+        """List what waits for a ruling; see ``lifecycle.holds``."""
+        return self._holds.list(after=after, limit=limit)
+
+    def rule(self, event_id: str, sources: list[str], verdict: str, *, actor: str) -> str:
+        """Release or drop a held event, by its ``id`` or ``source:id``, or as the failures name it.
+
+        Return what came of it. Raises Unknown or Malformed.
+        """
+        return self._holds.rule(self.ref(event_id.removeprefix("event:"), sources), verdict, actor=actor)
+
+    def _tried_again(self, ref: str, actor: str) -> None:
+        self._failures.retry(f"event:{ref}", actor=actor)
 
     # ---- failures
 

@@ -9,6 +9,13 @@ from lifecycle.fields import Duration, Section
 
 WINDOW_MIN, WINDOW_MAX = timedelta(seconds=1), timedelta(days=7)
 
+LEAVERS, DELETIONS, GROUP_REMOVALS = "leavers", "deletions", "group_removals"
+LIMITS = (LEAVERS, DELETIONS, GROUP_REMOVALS)
+REASONS = {limit: f"too_many_{limit}" for limit in LIMITS}
+"""Why an event is held, by the limit that it met."""
+OVERRULED = frozenset(REASONS.values())
+"""The reasons that a release overrules: of any other hold nobody knows yet whom it is about."""
+
 
 class Limit(Section):
     """A sliding window: past ``max`` persons, or past this share of those known, changes are held."""
@@ -35,6 +42,11 @@ class Safety(Section):
     leavers: Limit | None = None
     deletions: Limit | None = None
     group_removals: Limit | None = None
-    """Of people who stay; who leaves is counted as a leaver."""
+    """Of people who stay, roles too; who leaves is counted as a leaver."""
     sweep_min_share: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Kept for sweeps: a listing smaller than this share of the last one is refused."""
+
+    def limit(self, name: str) -> Limit | None:
+        """Return one of the LIMITS; None for no limit."""
+        found: Limit | None = getattr(self, name)
+        return found

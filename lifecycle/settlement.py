@@ -6,8 +6,8 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from redis.client import Pipeline
@@ -17,6 +17,7 @@ from lifecycle.event import OPEN_STATES, STUCK_STATES, Event, Kind, State
 from lifecycle.person import Person
 from lifecycle.queue import LANE_OF_KIND
 from lifecycle.reading import Reading
+from lifecycle.safety import OVERRULED
 from lifecycle.signal import Signal, iso
 
 TRACE_LINES_MAX = 200
@@ -41,6 +42,7 @@ class Ruling(NamedTuple):
 
     verdict: str
     by: str
+    at: str = ""
 
 
 class Looked(NamedTuple):
@@ -122,6 +124,8 @@ class Settlement:
     detail: str | None = None
     due_at: datetime | None = None
     """When an event with a date takes effect."""
+    is_hold: bool = False
+    """Whether a human has to rule of it, also while it is still tried on another target."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,8 @@ class Settled:
     person: Person
     settlements: Sequence[Settlement]
     signals: Sequence[tuple[Signal, Sequence[str]]] = ()
+    alarms: Sequence[tuple[Signal, Sequence[str]]] = ()
+    """Signals of which the first is kept, whichever attempt makes it: their cause is one for many."""
     again: Sequence[tuple[str, datetime]] = ()
     """Lanes and moments of later looks at this person."""
     requests: Sequence[tuple[str, str, str]] = ()
@@ -157,6 +163,28 @@ class Settled:
     """Target and id of each account that is nobody's any more."""
     links: bool = False
     """Whether persons who have a name in common may be one human."""
+
+
+def still_open(kept: Kept, target: str) -> bool:
+    """Tell whether this event is not yet settled on a target."""
+    is_new = target not in kept.deliveries
+    return is_new or kept.deliveries[target].outcome is State.POSTPONED or is_overruled(kept, target)
+
+
+def is_overruled(kept: Kept, target: str) -> bool:
+    """Tell whether a human released what a safety limit holds of this event on a target."""
+    delivery = kept.deliveries.get(target)
+    return is_released(kept) and delivery is not None and is_limited(delivery)
+
+
+def is_released(kept: Kept) -> bool:
+    """Tell whether a human released this event, which then is done past every limit."""
+    return kept.ruling is not None and kept.ruling.verdict == RELEASED
+
+
+def is_limited(delivery: Delivery) -> bool:
+    """Tell whether a safety limit holds this."""
+    return delivery.outcome is State.HELD and delivery.reason in OVERRULED
 
 
 def event_of(doc: bytes | str, person: bytes | str | None) -> Event:
@@ -212,6 +240,10 @@ def write_event(pipe: Pipeline, settlement: Settlement) -> None:
         pipe.zadd(keys.DUE, {event.ref: settlement.due_at.timestamp() * 1000})
     else:
         pipe.zrem(keys.DUE, event.ref)
+    if settlement.is_hold:
+        pipe.zadd(keys.HOLDS, {event.ref: now * 1000}, nx=True)
+    else:
+        pipe.zrem(keys.HOLDS, event.ref)
     if settlement.steps:
         pipe.rpush(keys.trace(event.ref), *(step.to_json() for step in settlement.steps))
         pipe.ltrim(keys.trace(event.ref), -TRACE_LINES_MAX, -1)
@@ -224,6 +256,21 @@ def write_event(pipe: Pipeline, settlement: Settlement) -> None:
     metrics.observe(pipe, "gatepost_event_latency_seconds", kind, seconds=latency)
     if state not in STUCK_STATES:
         _let_expire(pipe, event, state, now)
+
+
+def write_revived(pipe: Pipeline, kept: Kept, person: str) -> None:
+    """Put back into a mailbox what was held with a hold that ended, in the caller's atomic step."""
+    ref = kept.event.ref
+    deliveries = {
+        name: replace(each, outcome=State.POSTPONED, reason="hold_ended") if is_limited(each) else each
+        for name, each in kept.deliveries.items()
+    }
+    record: dict[Any, Any] = {"person": person, "state": State.KEPT.value, "deliveries": dump_deliveries(deliveries)}
+    pipe.hset(keys.event(ref), mapping=record)
+    move(pipe, kept.event, kept.state, State.KEPT)
+    pipe.zrem(keys.HOLDS, ref)
+    pipe.rpush(keys.trace(ref), Step(datetime.now(UTC), "hold", {"ended": True}).to_json())
+    pipe.rpush(keys.mailbox(person), ref)
 
 
 def move(pipe: Pipeline, event: Event, before: State, after: State) -> None:

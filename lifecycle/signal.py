@@ -47,10 +47,14 @@ def make_signal(  # noqa: PLR0913 - the parts of a signal
     data: dict[str, Any],
     at: datetime,
     nonce: str = "",
+    cause: str | None = None,
 ) -> Signal:
-    """Make the signal of one outcome of one event (``source:id``); a nonce lets an outcome be told again."""
-    cause = json.dumps([signal_type, event, target, nonce]).encode()
-    digest = base64.b32encode(hashlib.sha256(cause).digest()).decode().lower()[:SIGNAL_ID_CHARS]
+    """Make the signal of one outcome of one event (``source:id``); a nonce lets an outcome be told again.
+
+    A cause stands for the event where many have the same and one of them is told of.
+    """
+    known_by = json.dumps([signal_type, event if cause is None else cause, target, nonce]).encode()
+    digest = base64.b32encode(hashlib.sha256(known_by).digest()).decode().lower()[:SIGNAL_ID_CHARS]
     body = {"type": signal_type, "timestamp": iso(at), "data": data}
     return Signal(f"sig_{digest}", signal_type, json.dumps(body, separators=(",", ":")), person, event, target)
 

@@ -7,7 +7,7 @@ from redis import Redis
 
 from lifecycle.event import Event, Kind, Profile, State
 from lifecycle.people import People
-from lifecycle.person import Account, Deleted, Entitlements, Fact, Person, Status
+from lifecycle.person import Account, Deleted, Entitlements, Fact, Hold, Person, Status
 from lifecycle.queue import PUT, JobWriter, lanes, put_arguments
 from lifecycle.settlement import Delivery, Settled, Settlement, Step
 from lifecycle.signal import Signal, iso, make_signal
@@ -43,7 +43,7 @@ def put(redis: Redis, *events: Event) -> list[int]:
     return found
 
 
-def settle(
+def settle(  # noqa: PLR0913 - what a worker settles
     redis: Redis,
     key: str,
     state: State,
@@ -51,6 +51,8 @@ def settle(
     signals: Sequence[tuple[Signal, Sequence[str]]] = (),
     reason: str | None = None,
     lanes_again: Sequence[tuple[str, datetime]] = (),
+    holds: Sequence[Hold] = (),
+    is_hold: bool = True,
 ) -> bool:
     """Settle all of a person's events to one state, as a worker does; tell whether more wait."""
     people = People(redis, lanes(redis))
@@ -59,14 +61,20 @@ def settle(
     step = Step(NOW + timedelta(seconds=1), "apply", {"target": "crm", "method": "PATCH", "status": 200})
     settlements = [
         Settlement(
-            kept, state, {"crm": Delivery(state, requests=2, attempts=1, reason=reason)}, (step,), reason, reason
+            kept,
+            state,
+            {"crm": Delivery(state, requests=2, attempts=1, reason=reason)},
+            (step,),
+            reason,
+            reason,
+            is_hold=is_hold and state is State.HELD,
         )
         for kept in people.mailbox(key)
     ]
     return people.settle(
         token,
         Settled(
-            person(key),
+            person(key).model_copy(update={"holds": tuple(holds)}),
             settlements,
             signals=signals,
             again=lanes_again,
@@ -90,6 +98,19 @@ def person(key: str = "E1042") -> Person:
         facts=facts,
         accounts={"crm": account},
         deleted={"desk": Deleted(id="d-1", at=NOW, before=before)},
+    )
+
+
+def hold(event_id: str = "evt-1", *others: str) -> Hold:
+    """Return the hold of a leaver past the limit."""
+    return Hold(
+        target="crm",
+        limit="leavers",
+        scope=None,
+        event=f"hris:{event_id}",
+        others=others,
+        since=NOW,
+        detail="20 of at most 20 within 10m over all targets",
     )
 
 

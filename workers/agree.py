@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -13,7 +14,8 @@ from lifecycle.event import Event, State
 from lifecycle.leases import LeaseLost
 from lifecycle.log import fault
 from lifecycle.person import Account, Person
-from lifecycle.settlement import Kept, Parked
+from lifecycle.settlement import Kept, Parked, still_open
+from workers.allowance import Allowance
 from workers.confirmation import next_look
 from workers.gate import AT_ONCE, Permit, Rank
 from workers.outcome import Place, Result, World
@@ -23,7 +25,7 @@ from workers.scim.answers import SUCCESS
 from workers.scim.capabilities import Capabilities
 from workers.scim.client import Conversation
 from workers.scim.lockout import Unconfirmed
-from workers.settle import attempts, still_open
+from workers.settle import attempts
 from workers.task import Agreement, Task
 
 RETRY_BASE_SECONDS, RETRY_CAP_SECONDS = 1.0, 300.0
@@ -49,9 +51,10 @@ def agree(world: World, person: Person, place: Place, live: Sequence[Kept], may_
         permit.use()
 
     talk = Conversation(may, heard=permit.heard, can=place.capabilities())
+    allowance = Allowance(world.config, world.windows, person, place.name, live)
     agreement, error = Agreement(), None
     try:
-        agreement = _attempt(world, person, place, live, permit, talk)
+        agreement = _attempt(world, person, place, permit, talk, allowance)
         error = agreement.trouble
     except LeaseLost:
         permit.close(verdict="nothing")
@@ -69,11 +72,8 @@ def agree(world: World, person: Person, place: Place, live: Sequence[Kept], may_
     # Trouble of a group alone is none of the target.
     permit.close(None if error is agreement.trouble else error)
     meant = permit.outcome(error) if error else None
-    # The newest event decides how long there is hope.
-    tries = min(attempts(kept, place.name) for kept in live)
-    if isinstance(meant, Unconfirmed):
-        return _unconfirmed(place, agreement, talk, meant, live)
-    return _result(place.name, agreement, talk, meant, permit.rank, tries)
+    result = _concluded(place, agreement, talk, meant, permit.rank, live)
+    return replace(result, excesses=tuple(allowance.excesses), moot=allowance.moot)
 
 
 def backoff(tries: int) -> timedelta:
@@ -110,7 +110,6 @@ def task_of(  # noqa: PLR0913 - the parts of a task
         talk=talk,
         believes_nobody=partial(place.proof.holds, talk),
         owner_of=partial(world.people.owner_of, place.name),
-        allow=lambda _kind: None,
         deletes=deletes,
     )
 
@@ -128,8 +127,9 @@ def requests_of(
 
 
 def _attempt(
-    world: World, person: Person, place: Place, live: Sequence[Kept], permit: Permit, talk: Conversation
+    world: World, person: Person, place: Place, permit: Permit, talk: Conversation, allowance: Allowance
 ) -> Agreement:
+    live = allowance.live
     account = person.accounts.get(place.name)
     wanted = decide(person, world.config.policy, place.mapping, account)
     if isinstance(wanted, Ignored):
@@ -137,6 +137,7 @@ def _attempt(
     if wanted.active is False and account is None and place.name in person.deleted:
         # Whoever has the name there by now is somebody else.
         return Agreement(note="the account was deleted")
+    allowance.expect(active=wanted.active)
     mine = [kept.event for kept in live if still_open(kept, place.name)]
     if any(event.restores for event in mine):
         wanted = with_entitlements(wanted, person.had(place.name))
@@ -145,7 +146,8 @@ def _attempt(
     deletes = person.has_left and (place.section.leaver == "delete" or any(event.about for event in mine))
     permit.rank = _rank(wanted, mine)
     permit.wish = requests_of(wanted, account, talk.can, cautious=cautious, deletes=deletes)
-    return place.adapter.agree(task_of(world, place, person, wanted, talk, cautious=cautious, deletes=deletes))
+    task = task_of(world, place, person, wanted, talk, cautious=cautious, deletes=deletes)
+    return place.adapter.agree(replace(task, allow=allowance))
 
 
 def _rank(wanted: Wanted, mine: Sequence[Event]) -> Rank:
@@ -155,6 +157,21 @@ def _rank(wanted: Wanted, mine: Sequence[Event]) -> Rank:
     """
     is_leaver = wanted.active is False and not all(event.about for event in mine)
     return Rank(is_leaver, min(event.begins_at for event in mine))
+
+
+def _concluded(
+    place: Place,
+    agreement: Agreement,
+    talk: Conversation,
+    error: GatepostError | None,
+    rank: Rank,
+    live: Sequence[Kept],
+) -> Result:
+    if isinstance(error, Unconfirmed):
+        return _unconfirmed(place, agreement, talk, error, live)
+    # The newest event decides how long there is hope.
+    tries = min(attempts(kept, place.name) for kept in live)
+    return _result(place.name, agreement, talk, error, rank, tries)
 
 
 def _result(

@@ -16,12 +16,12 @@ from lifecycle.errors import Postponed
 from lifecycle.event import Kind
 from lifecycle.leases import LeaseLost
 from lifecycle.person import Person
-from lifecycle.settlement import Kept, Settlement
+from lifecycle.settlement import Kept, Settlement, is_overruled, still_open
 from workers.agree import agree
 from workers.fold import Folded, fold
 from workers.kinship import twin, united
 from workers.outcome import Place, Result, World
-from workers.settle import settle, still_open, waits
+from workers.settle import settle, waits
 
 ROUNDS_MAX = 10
 # With the longest request after it, an attempt still ends before RQ's limit for a job.
@@ -144,10 +144,12 @@ def _agree_everywhere(
 
 
 def _due(live: Sequence[Kept], name: str, now: datetime) -> bool:
-    """Tell whether a target is to be asked: not while it wants to be left alone, unless somebody leaves."""
+    """Tell whether a target is to be asked: not while it wants to be left alone, but for who leaves or is released."""
     waiting = any(waits(kept, name, now) for kept in live)
     leaving = any(
-        kept.event.kind is Kind.LEAVER and not kept.event.about and name not in kept.deliveries for kept in live
+        is_overruled(kept, name)
+        or (kept.event.kind is Kind.LEAVER and not kept.event.about and name not in kept.deliveries)
+        for kept in live
     )
     return any(still_open(kept, name) for kept in live) and (leaving or not waiting)
 

@@ -7,7 +7,7 @@ What a mover says of a later date holds from that date on, and outranks what was
 a joiner or leaver says of a person is as old as its telling: a correction made before the first day stands.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -15,12 +15,12 @@ from functools import partial
 from lifecycle.config import Config
 from lifecycle.event import OPERATOR, OURSELVES, Event, Kind
 from lifecycle.person import CUSTOM, CUSTOM_PREFIX, Fact, Person, Status
-from lifecycle.settlement import DROPPED, Kept
+from lifecycle.settlement import Kept
 from workers import tenure
 from workers.dates import TIMEZONE, When, holds_at, is_dated, when
 from workers.deletions import NOT_WANTED, Later
 from workers.order import EXTERNAL_ID, Order
-from workers.screen import SOURCE_OF_TRUTH, LeftOut, screen, source_of_truth
+from workers.screen import SOURCE_OF_TRUTH, LeftOut, screen, source_of_truth, without_dropped
 
 STATUS = {Kind.JOINER: Status.ACTIVE, Kind.LEAVER: Status.LEFT}
 
@@ -60,14 +60,14 @@ class _View:
 def fold(config: Config, person: Person, mailbox: Sequence[Kept], now: datetime) -> Folded:
     """Fold the events that are due by ``now`` into the person."""
     left_out = screen(config, person, mailbox)
+    person = without_dropped(person, mailbox)
     if (truth := source_of_truth(config, person, mailbox)) is not None:
         person = person.model_copy(update={"facts": {**person.facts, SOURCE_OF_TRUTH: truth}})
     order = Order.of(config)
     counting = [kept for kept in mailbox if kept.event.ref not in left_out]
     # A deletion of ours says nothing of the person, so it is no part of what is folded.
     view = _read(config, order, person, [kept for kept in counting if kept.event.about is None], now)
-    dropped = {ref for ref, each in left_out.items() if each.reason == DROPPED}
-    person, overruled = _with_status(config, order, view, dropped)
+    person, overruled = _with_status(config, order, view)
     void = {
         event.ref: by
         for event in view.ahead
@@ -113,9 +113,7 @@ def _read(config: Config, order: Order, person: Person, mailbox: Sequence[Kept],
     return _View(person, tuple(due), tuple(ahead), whens)
 
 
-def _with_status(
-    config: Config, order: Order, view: _View, dropped: Collection[str]
-) -> tuple[Person, Mapping[str, str]]:
+def _with_status(config: Config, order: Order, view: _View) -> tuple[Person, Mapping[str, str]]:
     """Return the person with the status that counts, and by ref of a word taken back the ref of the newer one."""
     person, hired = view.person, dict(view.person.hired)
     words: dict[str, Fact] = {}
@@ -127,7 +125,7 @@ def _with_status(
             first = holds_at(config, event)
             hired[event.source] = min(first, hired.get(event.source, first))
     # What took effect keeps the moment at which it did.
-    words |= {word.event: word for word in tenure.words_of(person) if word.event not in dropped}
+    words |= {word.event: word for word in tenure.words_of(person)}
     overruled = tenure.overruled(words.values(), person.taken_back, hired)
     out = overruled.keys() | {event.ref for event in view.ahead}
     counting = [word for word in words.values() if word.event not in out]

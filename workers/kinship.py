@@ -56,6 +56,7 @@ def united(config: Config, person: Person, other: Person) -> Person:
             "ids": tuple(sorted({*person.ids, *other.ids})),
             "accounts": {**person.accounts, **other.accounts},
             "deleted": {**person.deleted, **other.deleted},
+            "holds": (*other.holds, *(hold for hold in person.holds if not other.held(hold.target, hold.limit))),
         }
     )
 

@@ -1,6 +1,6 @@
 """What one attempt came to on one target, and what lives as long as a worker."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +12,8 @@ from lifecycle.links import Links
 from lifecycle.people import People
 from lifecycle.settlement import Parked
 from lifecycle.target import Target as Section
+from lifecycle.windows import Windows
+from workers.allowance import Excess
 from workers.directories.base import Directory
 from workers.gate import Gate
 from workers.policy import Mapped
@@ -65,6 +67,11 @@ class World:
         """Return the ways from keys to persons."""
         return Links(self.people)
 
+    @cached_property
+    def windows(self) -> Windows:
+        """Return the windows of the safety limits."""
+        return Windows(self.people.redis)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -82,3 +89,7 @@ class Result:
     retry_at: datetime | None = None
     parked: Parked | None = None
     confirm_by: datetime | None = None
+    excesses: Sequence[Excess] = ()
+    """What was not taken away, for safety's sake."""
+    moot: frozenset[str] = frozenset()
+    """The safety limits of which the attempt had nothing to ask."""

@@ -10,6 +10,7 @@ from lifecycle.settlement import DROPPED, Kept
 from workers.dates import is_dated
 from workers.echo import ECHO, is_echo
 from workers.order import Order
+from workers.tenure import words_of
 
 POISON_DEATHS_MAX = 3
 SOURCE_OF_TRUTH = "source_of_truth"
@@ -61,6 +62,21 @@ def _ruled(kept: Kept) -> LeftOut | None:
     if kept.ruling is None or kept.ruling.verdict != DROPPED:
         return None
     return LeftOut(State.IGNORED, DROPPED, f"dropped by {kept.ruling.by}")
+
+
+def without_dropped(person: Person, mailbox: Sequence[Kept]) -> Person:
+    """Take back what was dropped: its holds, and the status that it set, unless it took effect somewhere."""
+    dropped = [kept for kept in mailbox if _ruled(kept) is not None]
+    refs = {kept.event.ref for kept in dropped}
+    undone = {kept.event.ref for kept in dropped if not _took_effect(kept)}
+    words = tuple(word for word in words_of(person) if word.event not in undone)
+    status = None if person.status and person.status.event in undone else person.status
+    holds = tuple(hold for hold in person.holds if hold.event not in refs)
+    return person.model_copy(update={"status": status, "words": words, "holds": holds})
+
+
+def _took_effect(kept: Kept) -> bool:
+    return any(each.outcome is State.APPLIED for each in kept.deliveries.values())
 
 
 def poisoned(kept: Kept) -> LeftOut | None:

@@ -9,12 +9,14 @@ from lifecycle.config import Config
 from lifecycle.event import Event, Kind, State
 from lifecycle.person import Person
 from lifecycle.queue import LANE_OF_KIND, LEAVERS, PEOPLE, lanes_of
-from lifecycle.settlement import Delivery, Kept, Settled, Settlement, Step
+from lifecycle.settlement import Delivery, Kept, Settled, Settlement, Step, still_open
 from lifecycle.signal import Signal, iso
 from workers.accounts import forgotten, with_accounts
+from workers.alarms import alarms
 from workers.deletions import with_deletions
 from workers.fold import Folded
 from workers.gate import WHY
+from workers.holds import holds_after, is_hold
 from workers.outcome import Result
 from workers.scim.client import Exchange
 from workers.signals import given_up, signals_for, wanted_by
@@ -34,11 +36,6 @@ def attempts(kept: Kept, target: str) -> int:
     return kept.deliveries[target].attempts if target in kept.deliveries else 0
 
 
-def still_open(kept: Kept, target: str) -> bool:
-    """Tell whether this event is not yet settled on a target."""
-    return target not in kept.deliveries or kept.deliveries[target].outcome is State.POSTPONED
-
-
 def waits(kept: Kept, target: str, now: datetime) -> bool:
     """Tell whether this event's next attempt on a target lies ahead; the look for it is scheduled already."""
     delivery = kept.deliveries.get(target)
@@ -50,12 +47,15 @@ def settle(
 ) -> Settled:
     """Return what one attempt changes: the person, where each event stands, signals, and later looks."""
     cause = _cause(folded)
+    holds = holds_after(config, folded, mailbox, results, cause, now)
     settlements = [_settlement(config, kept, folded, results, cause, now) for kept in mailbox]
-    person, made = with_deletions(config, with_accounts(folded.person, results), folded.over, now)
+    known = with_accounts(folded.person, results).model_copy(update={"holds": holds})
+    person, made = with_deletions(config, known, folded.over, now)
     return Settled(
         person=person,
-        settlements=settlements,
+        settlements=[replace(each, is_hold=is_hold(each, holds)) for each in settlements],
         signals=wanted_by(config.subscribers, _signals(folded, person, mailbox, cause, results, now)),
+        alarms=wanted_by(config.subscribers, alarms(person, mailbox, results, cause, now)),
         again=_again(settlements, folded.scheduled, now),
         requests=[
             (result.place, each.method, str(each.status or "none"))
@@ -125,7 +125,10 @@ def _moved(kept: Kept, moment: datetime, now: datetime) -> tuple[Step, ...]:
 def _delivered(config: Config, kept: Kept, results: Sequence[Result], cause: Event | None, now: datetime) -> Settlement:
     is_cause = cause is not None and cause.ref == kept.event.ref
     mine = [result for result in results if kept.event.concerns(result.place) and still_open(kept, result.place)]
-    deliveries = {name: _known(delivery, name in config.targets) for name, delivery in kept.deliveries.items()}
+    deliveries = {
+        name: delivery if name in config.targets or not still_open(kept, name) else _of_no_target(delivery)
+        for name, delivery in kept.deliveries.items()
+    }
     for result in mine:
         deliveries[result.place] = _delivery(kept, result, is_cause=is_cause)
     for name in filter(kept.event.concerns, config.targets.keys() - deliveries.keys()):
@@ -180,10 +183,8 @@ def _unparked(mailbox: Sequence[Kept], results: Sequence[Result]) -> list[str]:
     return sorted(waited - going_on)
 
 
-def _known(delivery: Delivery, configured: bool) -> Delivery:
+def _of_no_target(delivery: Delivery) -> Delivery:
     """Fail what waits for a target that the configuration no longer has: nobody would try it again."""
-    if configured or delivery.outcome is not State.POSTPONED:
-        return delivery
     return replace(delivery, outcome=State.FAILED, reason="target_unknown", retry_at=None)
 
 

@@ -47,7 +47,7 @@ def signals_for(
 
 def given_up(person: Person, event: Event, left_out: LeftOut, now: datetime) -> Signal:
     """Return what is told of an event that failed before any target was asked."""
-    data = _head(person, event, None, left_out.reason) | {
+    data = head(person, event, None, left_out.reason) | {
         "kind": event.kind.value,
         "detail": left_out.detail,
         "received_at": iso(event.received_at),
@@ -73,7 +73,7 @@ def _change(change: str, person: Person, cause: Event, result: Result, now: date
         reason = "out_of_scope"
     account = agreement.account
     moments = {"applied_at": agreement.applied_at, "confirmed_at": agreement.confirmed_at}
-    data = _head(person, cause, result.place, reason) | {
+    data = head(person, cause, result.place, reason) | {
         "account": {"id": account.id, "active": account.active} if account else None,
         # Plain SCIM has no sessions to revoke; a target that has says so.
         "sessions_revoked": agreement.sessions_revoked,
@@ -116,7 +116,7 @@ def _deletion(agreement: Agreement) -> Agreement:
 
 def _failed(person: Person, cause: Event, result: Result, now: datetime) -> Signal:
     attempt = {"detail": result.detail, "received_at": iso(cause.received_at), "failed_at": iso(now)}
-    data = _head(person, cause, result.place, result.reason or "failed") | {"kind": cause.kind.value} | attempt
+    data = head(person, cause, result.place, result.reason or "failed") | {"kind": cause.kind.value} | attempt
     # After a retry the same event may fail again, and that is news.
     return make_signal(
         DELIVERY_FAILED,
@@ -129,7 +129,8 @@ def _failed(person: Person, cause: Event, result: Result, now: datetime) -> Sign
     )
 
 
-def _head(person: Person, cause: Event, target: str | None, reason: str) -> dict[str, Any]:
+def head(person: Person, cause: Event, target: str | None, reason: str) -> dict[str, Any]:
+    """Return what the data of every signal begins with."""
     return {
         "event": cause.id,
         "source": cause.source,

@@ -1,16 +1,24 @@
 """One attempt to make one target agree: all that it needs, and what it came to."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
-from lifecycle.errors import GatepostError
+from lifecycle.errors import GatepostError, Held, Postponed
 from lifecycle.person import Account, Entitlements
 from lifecycle.target import Rule
 from workers.policy import Wanted
 from workers.scim.capabilities import Capabilities
 from workers.scim.client import Client, Conversation
 from workers.scim.groups import Groups
+
+
+class Allow(Protocol):
+    """Leave to take something away."""
+
+    def __call__(self, limit: str, names: Iterable[str] = (), /) -> None:
+        """Ask by the name of the safety limit, with the groups or roles. Raises Held past the limit."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +49,21 @@ class Task:
     """Whether a look-up that finds nobody is to be believed; may ask the target."""
     owner_of: Callable[[str], str | None]
     """Whose an account is by its id, as far as we settled it; None for nobody's."""
-    allow: Callable[[str], None]
-    """Asked before a change that takes something away, by the name of its safety limit. Raises Held past the limit."""
+    allow: Allow = lambda _limit, _names=(): None
+    """Asked before a change that takes something away."""
     deletes: bool = False
     """Whether the account of somebody who left is deleted once it is out."""
+
+
+def worse(first: GatepostError | None, second: GatepostError | None) -> GatepostError | None:
+    """Return the trouble to tell: first what time can mend, for that is tried; then what a human has to rule of."""
+    if first is None or second is None:
+        return first or second
+    return first if isinstance(first, Postponed) or _rank(first) > _rank(second) else second
+
+
+def _rank(error: GatepostError) -> int:
+    return 2 * isinstance(error, Postponed) + isinstance(error, Held)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from lifecycle.errors import Malformed, Unavailable, Unknown, Unreadable
 from lifecycle.pages import PAGE_DEFAULT, PAGE_MAX, Page
 from lifecycle.records import Records
+from lifecycle.settlement import DROPPED, RELEASED
 from service.api.admin import guarded
 from service.hooks import Hooks
 
@@ -38,6 +39,9 @@ class Api:
             Route("/v1/events/{id:path}", guarded(self.event, tokens)),
             Route("/v1/people/{key:path}/restore", guarded(self.restore, tokens), methods=["POST"]),
             Route("/v1/people/{key:path}", guarded(self.person, tokens)),
+            Route("/v1/holds", guarded(self.holds, tokens)),
+            Route("/v1/holds/{id:path}/release", guarded(self.release, tokens), methods=["POST"]),
+            Route("/v1/holds/{id:path}/drop", guarded(self.drop, tokens), methods=["POST"]),
             Route("/v1/failures", guarded(self.failures, tokens)),
             Route("/v1/failures/{id:path}/retry", guarded(self.retry, tokens), methods=["POST"]),
             Route("/v1/signals", guarded(self.signals, tokens)),
@@ -63,6 +67,24 @@ class Api:
         key = request.path_params["key"]
         event = await _read(lambda: self._records.restore(key, self._restore_within, actor=ACTOR))
         return JSONResponse({"restored": event.person, "event": event.ref}, 202)
+
+    async def holds(self, request: Request) -> Response:
+        """``GET /v1/holds``."""
+        query = _query(request, "after", "limit")
+        return await _page(lambda: self._records.holds(**_paging(query)))
+
+    async def release(self, request: Request) -> Response:
+        """``POST /v1/holds/{id}/release``: what a safety limit holds is done after all, if it still is to be."""
+        return await self._rule(request, RELEASED)
+
+    async def drop(self, request: Request) -> Response:
+        """``POST /v1/holds/{id}/drop``: the event is taken back."""
+        return await self._rule(request, DROPPED)
+
+    async def _rule(self, request: Request, verdict: str) -> Response:
+        event_id = request.path_params["id"]
+        became = await _read(lambda: self._records.rule(event_id, self._sources, verdict, actor=ACTOR))
+        return JSONResponse({"id": event_id, "verdict": became}, 202)
 
     async def failures(self, request: Request) -> Response:
         """``GET /v1/failures``."""

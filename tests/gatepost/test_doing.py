@@ -1,5 +1,6 @@
 """What operators do: retry what failed, and send signed samples."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,54 @@ def test_what_is_unknown_does_not_stop_the_rest(redis: Redis, gatepost: Run, tom
     assert done.returncode == 1
     assert done.stdout == "evt-1: offered again\n"
     assert done.stderr.splitlines() == ["no event 'evt-9'", "nothing called 'event:hris:evt-2' waits for a retry"]
+
+
+def _held(redis: Redis, number: int) -> None:
+    for place in range(1, number + 1):
+        seed.put(redis, seed.event(f"evt-{place}", f"E{place}"))
+        seed.settle(redis, f"E{place}", State.HELD, reason="too_many_leavers", holds=[seed.hold(f"evt-{place}")])
+
+
+def test_held_events_are_released_and_dropped(redis: Redis, gatepost: Run, toml: Path) -> None:
+    """Several at once, by the event's own id or a listed one; whoever typed it is on the event."""
+    _held(redis, 3)
+    before = _waiting(redis, "leavers")
+
+    released = gatepost("release", "evt-1", "hris:evt-2", config=toml, GATEPOST_ACTOR="ada")
+    dropped = gatepost("drop", "event:hris:evt-3", "--as", "bo", config=toml)
+
+    assert (released.returncode, released.stdout) == (0, "evt-1: released\nhris:evt-2: released\n")
+    assert (dropped.returncode, dropped.stdout) == (0, "event:hris:evt-3: dropped\n")
+    rulings = [json.loads(redis.hget(f"gatepost:event:hris:evt-{each}", "ruling") or b"")[:2] for each in (1, 2, 3)]
+    assert rulings == [["released", "ada"], ["released", "ada"], ["dropped", "bo"]]
+    assert _waiting(redis, "leavers") == before + 3
+    assert redis.zcard("gatepost:holds") == 0
+
+
+def test_what_is_not_held_does_not_stop_the_rest(redis: Redis, gatepost: Run, toml: Path) -> None:
+    """Each that cannot be released is named with why, and the command fails."""
+    _held(redis, 1)
+    seed.put(redis, seed.event("evt-8", "E8"))
+    seed.settle(redis, "E8", State.APPLIED)
+
+    done = gatepost("release", "evt-9", "evt-8", "evt-1", config=toml)
+
+    assert (done.returncode, done.stdout) == (1, "evt-1: released\n")
+    assert done.stderr.splitlines() == ["no event 'evt-9'", "hris:evt-8 is not held: it is applied"]
+
+
+def test_release_of_what_no_limit_holds_says_that_it_is_only_tried_again(
+    redis: Redis, gatepost: Run, toml: Path
+) -> None:
+    """Nobody is to believe that a doubt about the person was overruled."""
+    seed.put(redis, seed.event("evt-1", "E1"))
+    seed.settle(redis, "E1", State.HELD, reason="several_accounts")
+
+    done = gatepost("release", "evt-1", config=toml)
+
+    assert done.stdout == "evt-1: offered again; no safety limit holds it, so there is none to overrule\n"
+    assert not redis.hexists("gatepost:event:hris:evt-1", "ruling")
+    assert redis.hget("gatepost:event:hris:evt-1", "state") == b"kept"
 
 
 def test_samples_are_signed_and_sent(serve: Serve, gatepost: Run, redis: Redis, toml: Path, tmp_path: Path) -> None:

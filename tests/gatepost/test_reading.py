@@ -160,6 +160,29 @@ def test_failures_are_listed_with_the_id_to_retry(told: None, gatepost: Run, tom
     assert [(item["id"], item["reason"]) for item in page["items"]] == [("event:okta:evt-2", "credentials")]
 
 
+def test_holds_are_listed_with_what_would_be_done(redis: Redis, gatepost: Run, toml: Path) -> None:
+    """``gatepost held`` shows each hold with its id, the target and the limit, and ``gatepost person`` shows it too."""
+    seed.put(redis, seed.event("evt-1", "E1042"), seed.event("evt-2", "E2000"))
+    hold = seed.hold().model_copy(update={"limit": "group_removals", "names": ("Agents", "Leads")})
+    seed.settle(redis, "E1042", State.HELD, reason="too_many_leavers", holds=[seed.hold(), hold])
+    seed.settle(redis, "E2000", State.HELD, reason="several_accounts")
+
+    table = gatepost("held", config=toml).stdout
+    page = _json(gatepost("held", "--json", config=toml))
+    person = gatepost("person", "E1042", config=toml).stdout
+
+    for part in ("hris:evt-1", "suspend", "remove Agents, Leads", "20 of at most 20 within 10m", "several_accounts"):
+        assert part in table
+    assert sorted((item["id"], len(item["holds"])) for item in page["items"]) == [("hris:evt-1", 2), ("hris:evt-2", 0)]
+    assert "Held" in person
+    assert "remove Agents, Leads" in person
+
+
+def test_nothing_held_says_so(redis: Redis, gatepost: Run, toml: Path) -> None:
+    """A sentence, instead of a heading without rows."""
+    assert gatepost("held", config=toml).stdout == "Nothing is held.\n"
+
+
 def test_version_is_the_packages(gatepost: Run) -> None:
     """``gatepost version`` prints the version, and needs neither configuration nor Redis."""
     done = gatepost("version")

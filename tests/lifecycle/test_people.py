@@ -348,3 +348,27 @@ def test_more_events_than_one_read_are_read_once_some_are_settled(people: People
 
     assert (waits, more) == (False, True)
     assert len(people.mailbox("E1042")) == 1
+
+
+def test_person_counts_where_there_is_access(people: People, redis: Redis) -> None:
+    """For the shares of the safety limits: an account that is gone counts no more, nor does who is out everywhere."""
+
+    def known(found: Person) -> tuple[int, int]:
+        token = people.take(found.key)
+        assert token
+        people.settle(token, Settled(found, []))
+        return redis.scard("gatepost:known"), redis.scard("gatepost:known:crm")
+
+    left = person()
+    out = left.accounts["crm"]
+    in_yet = left.model_copy(update={"accounts": {"crm": out.model_copy(update={"active": True})}})
+    nowhere = left.model_copy(update={"accounts": {}})
+    works_here = nowhere.model_copy(update={"status": Fact(value=Status.ACTIVE, at=NOW, event="hris:e1")})
+
+    assert [known(each) for each in (in_yet, left, in_yet, nowhere, works_here)] == [
+        (1, 1),
+        (0, 0),
+        (1, 1),
+        (0, 0),
+        (1, 0),
+    ]

@@ -28,7 +28,7 @@ from service.sources import standard_webhooks
 from tests.conftest import ADMIN_TOKEN, Serve
 from tests.notices import SECRETS, canonical, load, names, okta, okta_entry, signed
 from tests.redis_server import RedisServer
-from tests.seed import event, put, settle, signal
+from tests.seed import event, hold, put, settle, signal
 
 DOCUMENT = yaml.safe_load((Path(__file__).parents[2] / "openapi" / "openapi.yaml").read_text())
 SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -47,7 +47,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 OKTA = {"authorization": SECRETS["okta"]}
-CAN_BE_WRONG = ("receiveNotice", "listEvents", "listFailures", "listSignals")
+CAN_BE_WRONG = ("receiveNotice", "listEvents", "listHolds", "listFailures", "listSignals")
 """The operations with a body or a parameter that not every text fits."""
 BOUNDED = settings(
     max_examples=20, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
@@ -68,10 +68,16 @@ def faults(name: str, value: object) -> list[str]:
 def seeded(redis: Redis) -> None:
     """Keep something of every kind: events, persons, a failure of each type, a signal with an attempt."""
     put(redis, event(), event("evt-2", "E2"), event("evt-2", "E3", source="okta", kind=Kind.JOINER))
-    redis.set("gatepost:person:E4", Person(key="E4").model_dump_json())
+    redis.set("gatepost:person:E8", Person(key="E8").model_dump_json())
     made = signal()
     settle(redis, "E1042", State.APPLIED, signals=[(made, ["siem"])])
     settle(redis, "E2", State.FAILED, reason="credentials")
+    put(redis, event("evt-4", "E4"), event("evt-5", "E5"), event("evt-6", "E6"))
+    settle(redis, "E4", State.HELD, reason="too_many_leavers", holds=[hold("evt-4", "okta:evt-7")])
+    settle(redis, "E5", State.HELD, reason="too_many_leavers", holds=[hold("evt-5")])
+    settle(redis, "E6", State.HELD, reason="several_accounts")
+    put(redis, event("evt-7", "E4", source="okta"))
+    settle(redis, "E4", State.HELD, reason="too_many_leavers", holds=[hold("evt-4", "okta:evt-7")], is_hold=False)
     attempt = {"number": 1, "at": "2026-03-02T09:00:06.000Z", "status": 500}
     redis.rpush(f"gatepost:attempts:{made.id}:siem", json.dumps(attempt))
     redis.hset(f"gatepost:delivery:{made.id}:siem", mapping={"state": "failed", "attempts": 10, "reason": "500"})
@@ -197,6 +203,9 @@ def of_operators(failures: list[str]) -> Iterator[Question]:
         "listEvents": "/v1/events",
         "getEvent": "/v1/events/evt-1",
         "getPerson": "/v1/people/E1042",
+        "listHolds": "/v1/holds",
+        "releaseHold": "/v1/holds/evt-4/release",
+        "dropHold": "/v1/holds/evt-5/drop",
         "listFailures": "/v1/failures",
         "listSignals": "/v1/signals",
         "getSignal": f"/v1/signals/{signal().id}",
@@ -213,9 +222,13 @@ def of_operators(failures: list[str]) -> Iterator[Question]:
     yield "getEvent", "/v1/events/evt-2", {"headers": ADMIN}
     yield "getEvent", "/v1/events/nothing", {"headers": ADMIN}
     yield "getPerson", "/v1/people/nobody", {"headers": ADMIN}
-    for key in ("nobody", "E4"):
+    for key in ("nobody", "E8"):
         yield "restorePerson", f"/v1/people/{key}/restore", {"headers": ADMIN}
     yield "getSignal", "/v1/signals/nothing", {"headers": ADMIN}
+    for operation, verb in (("releaseHold", "release"), ("dropHold", "drop")):
+        for name in ("nothing", "evt-4", "evt-2", "okta:evt-7"):
+            yield operation, f"/v1/holds/{name}/{verb}", {"headers": ADMIN}
+    yield "releaseHold", "/v1/holds/evt-6/release", {"headers": ADMIN}
     for failure in ("event:nothing", *failures):
         yield "retryFailure", f"/v1/failures/{failure}/retry", {"headers": ADMIN}
 

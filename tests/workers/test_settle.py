@@ -11,13 +11,13 @@ from lifecycle.config import Config
 from lifecycle.errors import Postponed
 from lifecycle.event import Event, Kind, State
 from lifecycle.person import Account, Fact, Person
-from lifecycle.settlement import Delivery, Kept, Parked, Settled, Settlement
+from lifecycle.settlement import Delivery, Kept, Parked, Settled, Settlement, still_open
 from lifecycle.signal import iso
 from tests.workers.stories import AT, BO, event, target
 from workers.fold import Folded, fold
 from workers.outcome import Result
 from workers.scim.client import Conversation, Exchange
-from workers.settle import attempts, settle, still_open
+from workers.settle import attempts, settle
 from workers.task import Agreement
 
 NOW = AT + timedelta(days=1)

@@ -1,10 +1,13 @@
 """Make one account agree: find, create, change, lock out or delete, keep the groups, and say what came of it."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from lifecycle.errors import GatepostError, Postponed
+from lifecycle.errors import Held
 from lifecycle.person import Account
-from workers.entries import role_moves, shown_roles
+from lifecycle.safety import GROUP_REMOVALS, LEAVERS
+from workers.entries import ROLES, role_moves, shown_roles
 from workers.plan import ACTIVE, Plan, Terms, prints
 from workers.policy import Wanted
 from workers.resource import Resource, attribute, is_active
@@ -14,7 +17,7 @@ from workers.scim.delete import delete
 from workers.scim.find import find
 from workers.scim.lockout import LockedOut, had, is_awaited, is_revoked, lock_out
 from workers.scim.members import keep_groups, settled_in_batch
-from workers.task import Agreement, Task
+from workers.task import Agreement, Task, worse
 
 
 def agree(task: Task, *, locked_out: LockedOut | None = None) -> Agreement:
@@ -35,17 +38,17 @@ def agree(task: Task, *, locked_out: LockedOut | None = None) -> Agreement:
     roles = frozenset[str]() if made.fresh else _roles(task, found)
     agreement = Agreement(groups_before=sorted(before), roles_before=sorted(roles))
     agreement.roles_added = sorted(task.wanted.roles) if made.fresh and made.complete else []
-    planned = Plan((), made.refused) if made.complete or is_awaited(task, found) else change.plan(found)
+    change, planned = _allowed(change, made, before, agreement)
     if _write(change, found, planned, agreement) or made.fresh:
         agreement.applied_at = datetime.now(UTC)
     if task.wanted.active is False:
         agreement.before = had(task, before, roles, agreement.suspended_at)
         shown = lock_out(change, found, agreement, locked_out)
-    agrees = agreement.trouble is None
+    agrees = agreement.trouble is None or isinstance(agreement.trouble, Held)
     agreement.groups_added = sorted(made.joined)
     memberships = keep_groups(task, str(found["id"]), before | dict(made.joined), agreement)
     # No session is to outlive its account unseen; of one that is gone no group matters.
-    if task.deletes and agrees:
+    if task.deletes and agrees and not isinstance(agreement.trouble, Held):
         refused = delete(task, found, shown, agreement)
         agreement.trouble = worse(agreement.trouble, refused) if refused else None
     _conclude(task, found, memberships, agreement, agrees=agrees)
@@ -69,9 +72,26 @@ def terms_of(task: Task) -> Terms:
     )
 
 
-def worse(first: GatepostError | None, second: GatepostError | None) -> GatepostError | None:
-    """Return the trouble to tell: Postponed before Refused, for what time can mend is tried first."""
-    return first if second is None or isinstance(first, Postponed) else second
+def _allowed(change: Change, made: Created, before: Mapping[str, str], agreement: Agreement) -> tuple[Change, Plan]:
+    """Return what is to be written, but for roles that may not be taken. Raises Held of a leaver who is to stay."""
+    task, is_done = change.task, made.complete or is_awaited(change.task, made.account)
+    planned = Plan((), made.refused) if is_done else change.plan(made.account)
+    if task.wanted.active is False:
+        # Of who is out already and has nothing left nothing is taken.
+        if planned.edits or before:
+            task.allow(LEAVERS)
+        return change, planned
+    # Where roles are mapped they are an attribute as any other, and none is the policy's to take.
+    is_mapped = any(path.text == ROLES.text for path in task.wanted.attributes)
+    roles = [] if is_mapped else _removed_roles(planned)
+    try:
+        if roles:
+            task.allow(GROUP_REMOVALS, roles)
+    except Held as error:
+        agreement.trouble = error
+        change = Change(task, replace(change.terms, roles=frozenset()))
+        return change, change.plan(made.account)
+    return change, planned
 
 
 def _gone(task: Task) -> Agreement:
@@ -110,6 +130,10 @@ def _write(change: Change, found: Resource, planned: Plan, agreement: Agreement)
     if written.taken and any(edit.path is ACTIVE and edit.value is False for edit in planned.edits):
         agreement.suspended_at = datetime.now(UTC)
     return written.taken
+
+
+def _removed_roles(planned: Plan) -> list[str]:
+    return role_moves(planned.edits)[0]
 
 
 def _names(found: Resource) -> set[str]:
@@ -161,7 +185,7 @@ def _conclude(
     is_kept = wanted.active is None or agreement.trouble is not None
     agreement.account = Account(
         id=str(found["id"]),
-        user_name=_user_name(account, wanted, found, taken=agrees and agreement.trouble is None),
+        user_name=_user_name(account, wanted, found, taken=agrees and isinstance(agreement.trouble, Held | None)),
         active=is_active(found) if wanted.active is None else wanted.active,
         groups=memberships,
         roles=_roles_given(known, wanted, agreement),

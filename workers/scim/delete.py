@@ -6,15 +6,13 @@ Nothing is deleted that is not known to be the person's, or that somebody let in
 from datetime import UTC, datetime
 
 from lifecycle.errors import GatepostError, Held, Postponed, Refused
+from lifecycle.safety import DELETIONS
 from workers.http import Answer
 from workers.resource import Resource, attribute, is_active
 from workers.scim.answers import Next, failure, said, verdict
 from workers.scim.client import BAD_REQUEST, NOT_FOUND, version
 from workers.scim.find import USERS
 from workers.task import Agreement, Task
-
-DELETIONS = "deletions"
-"""The name of the limit of ``[safety]``."""
 
 CONFLICT, GONE, PRECONDITION_FAILED = 409, 410, 412
 # Of the refusals those that may mean that the account is gone, or that it was changed meanwhile.

@@ -3,15 +3,16 @@
 Success is what the target shows, and one group that fails does not keep the account from the others.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from lifecycle.errors import Postponed, Refused
+from lifecycle.errors import GatepostError, Held, Postponed, Refused
+from lifecycle.safety import GROUP_REMOVALS
 from workers.scim.batches import ADD, REMOVE, SINGLE, Batch, Change, Note, State
 from workers.scim.exclusive import busy
 from workers.scim.roster import Gone
-from workers.task import Agreement, Task
+from workers.task import Agreement, Task, worse
 
 
 def keep_groups(task: Task, account_id: str, before: dict[str, str], agreement: Agreement) -> dict[str, str]:
@@ -96,6 +97,8 @@ class _Keeping:
 
     def leave_all(self) -> None:
         leaves = {name: group_id for name, group_id in self.memberships.items() if self._is_left(name)}
+        if not self.leaving and leaves and not self._may_leave(leaves):
+            return
         if self.leaving:
             with self._troubles():
                 for name in self.task.groups.bulk.leave(self.task.talk, self.account_id, leaves):
@@ -104,6 +107,16 @@ class _Keeping:
             with self._troubles():
                 self._leave(name)
                 self._has_left(name)
+
+    def _may_leave(self, leaves: Collection[str]) -> bool:
+        """Tell whether these groups may be left; if not, nobody else makes it from what was noted earlier either."""
+        try:
+            self.task.allow(GROUP_REMOVALS, leaves)
+        except Held as error:
+            self._trouble(error)
+            self.task.groups.batches.recall(self.account_id, self.task.wanted.groups.union(leaves), waits=True)
+            return False
+        return True
 
     def join_all(self) -> None:
         for name in sorted(self.task.wanted.groups - self.memberships.keys() - self.busy):
@@ -128,13 +141,11 @@ class _Keeping:
     def _troubles(self) -> Iterator[None]:
         try:
             yield
-        except (Postponed, Refused) as error:
+        except (Held, Postponed, Refused) as error:
             self._trouble(error)
 
-    def _trouble(self, error: Postponed | Refused) -> None:
-        """Postponed comes before Refused: what time can mend is tried first, and the rest is found again then."""
-        if not isinstance(self.agreement.trouble, Postponed):
-            self.agreement.trouble = error
+    def _trouble(self, error: GatepostError) -> None:
+        self.agreement.trouble = worse(self.agreement.trouble, error)
 
     def _leave(self, name: str) -> None:
         try:

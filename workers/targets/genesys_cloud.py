@@ -19,11 +19,10 @@ from lifecycle.target import Profile
 from workers.http import Answer
 from workers.resource import attribute
 from workers.scim.agreement import agree as agree_by_scim
-from workers.scim.agreement import worse
 from workers.scim.answers import document
 from workers.scim.client import NO_CONTENT, NOT_FOUND, OK, Conversation
 from workers.scim.lockout import was_revoked
-from workers.task import Agreement, Task
+from workers.task import Agreement, Task, worse
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 GENESYS = "urn:ietf:params:scim:schemas:extension:genesys:purecloud:2.0:User"

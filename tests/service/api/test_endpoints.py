@@ -16,13 +16,16 @@ from lifecycle.pages import SCAN_MAX
 from lifecycle.signal import iso
 from service.app import create_app
 from tests.conftest import ADMIN_TOKEN, MakeConfig, open_client
-from tests.seed import NOW, event, put, settle, signal
+from tests.seed import NOW, event, hold, put, settle, signal
 
 ROUTES = [
     ("GET", "/v1/events"),
     ("GET", "/v1/events/evt-1"),
     ("GET", "/v1/people/E1042"),
     ("POST", "/v1/people/E1042/restore"),
+    ("GET", "/v1/holds"),
+    ("POST", "/v1/holds/hris:evt-1/release"),
+    ("POST", "/v1/holds/hris:evt-1/drop"),
     ("GET", "/v1/failures"),
     ("POST", "/v1/failures/event:hris:evt-1/retry"),
     ("GET", "/v1/signals"),
@@ -305,6 +308,47 @@ async def test_failed_event_goes_back_to_its_lane_once(ask: httpx.AsyncClient, r
     assert (after["state"], after["timeline"][-1]["step"]) == ("kept", "retry")
     assert (redis.llen("rq:queue:leavers"), redis.llen("gatepost:mailbox:E1042")) == (1, 1)
     assert (await ask.get("/v1/failures")).json()["items"] == []
+
+
+async def test_hold_is_listed_and_ruled_of_once(ask: httpx.AsyncClient, redis: Redis) -> None:
+    """A release opens the event again in the leavers' lane, and records who asked; a second ruling finds nothing."""
+    put(redis, event())
+    settle(redis, "E1042", State.HELD, reason="too_many_leavers", holds=[hold()])
+    redis.delete("rq:queue:leavers")
+    page = (await ask.get("/v1/holds")).json()
+    person = (await ask.get("/v1/people/E1042")).json()
+
+    released = await ask.post("/v1/holds/evt-1/release")
+    again = [await ask.post(f"/v1/holds/hris:evt-1/{verb}") for verb in ("release", "drop")]
+    after = (await ask.get("/v1/events/evt-1")).json()
+
+    (item,) = page["items"]
+    assert (item["id"], item["event"], item["person"], item["state"]) == ("hris:evt-1", "evt-1", "E1042", "held")
+    assert item["holds"] == person["holds"]
+    assert (item["holds"][0]["limit"], item["holds"][0]["change"]) == ("leavers", "suspend")
+    assert (released.status_code, released.json()) == (202, {"id": "evt-1", "verdict": "released"})
+    assert [(each.status_code, each.json()["type"]) for each in again] == [
+        (404, "urn:gatepost:problem:hold_unknown")
+    ] * 2
+    assert again[0].json()["detail"] == "hris:evt-1 is not held: it is kept"
+    assert (after["state"], after["timeline"][-1]["step"], after["timeline"][-1]["detail"]) == (
+        "kept",
+        "release",
+        {"by": "api"},
+    )
+    assert (redis.llen("rq:queue:leavers"), redis.llen("gatepost:mailbox:E1042")) == (1, 1)
+    assert (await ask.get("/v1/holds")).json() == {"items": [], "next": None}
+
+
+async def test_hold_is_dropped(ask: httpx.AsyncClient, redis: Redis) -> None:
+    """The event is offered with the ruling, which the worker obeys."""
+    put(redis, event())
+    settle(redis, "E1042", State.HELD, reason="too_many_leavers", holds=[hold()])
+
+    dropped = await ask.post("/v1/holds/hris:evt-1/drop")
+
+    assert (dropped.status_code, dropped.json()) == (202, {"id": "hris:evt-1", "verdict": "dropped"})
+    assert json.loads(redis.hget("gatepost:event:hris:evt-1", "ruling") or b"")[:2] == ["dropped", "api"]
 
 
 async def test_failed_signal_goes_back_to_its_lane(ask: httpx.AsyncClient, redis: Redis) -> None:
