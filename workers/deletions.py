@@ -47,13 +47,18 @@ class Later:
 
 def _moot(config: Config, person: Person, event: Event, told: Sequence[Event]) -> str | None:
     """Return the event for which a deletion is not to be made any more; None while it stands."""
-    back = [each for each in told if each.kind is Kind.JOINER and holds_at(config, each) > event.occurred_at]
+    back = [each for each in told if (since := _hired_at(config, each)) and since > event.occurred_at]
     if back:
         return max(back, key=lambda each: (each.occurred_at, each.ref)).ref
     account = person.accounts.get(str(event.about))
     if person.has_left and account is not None and account.deletion == event.ref:
         return None
     return _said_last(person) or event.ref
+
+
+def _hired_at(config: Config, event: Event) -> datetime | None:
+    """Return from when on an event says that the person works here; None where it does not say so."""
+    return event.status_at or (holds_at(config, event) if event.kind is Kind.JOINER else None)
 
 
 def _not_wanted(config: Config, target: str) -> LeftOut | None:

@@ -64,11 +64,16 @@ def hr(tmp_path: Path) -> StaffFile:
 @pytest.fixture
 def stage(redis: Redis, config: MakeConfig, fake: FakeScim, hr: StaffFile) -> Stage:
     """Give a stage with one target, where the source ``hris`` has a directory and ``okta`` has none."""
+    return make_stage(redis, config, fake, hr)
+
+
+def make_stage(redis: Redis, config: MakeConfig, fake: FakeScim, hr: StaffFile, **section: str) -> Stage:
+    """Make that stage; what is given is more of the target's section."""
     hris = {"adapter": "standard_webhooks", "secrets": ["env:HRIS_WHSEC"], "directory": "hr"}
     found = config(
         sources={"hris": hris, "okta": {"adapter": "okta", "secrets": ["env:OKTA_HOOK_SECRET"]}},
         directories={"hr": {"adapter": "file", "path": str(hr.path)}},
-        targets={"crm": {"adapter": "scim", "base_url": BASE_URL, "token": "env:CRM_SCIM_TOKEN"}},
+        targets={"crm": {"adapter": "scim", "base_url": BASE_URL, "token": "env:CRM_SCIM_TOKEN", **section}},
         subscribers={"siem": SUBSCRIBER},
     )
     stage = Stage(redis, found, {"crm": httpx.MockTransport(fake)})
@@ -260,6 +265,23 @@ def test_file_that_is_older_than_a_leave_brings_nobody_back(stage: Stage, fake: 
 
     assert (status(stage), fake.user("bo.ray@acme.example")["active"]) == ("left", False)
     assert (stage.state("look"), stage.found("look")["detail"]) == ("superseded", "outranked by hris:left")
+
+
+@pytest.mark.parametrize(("written", "deletions"), [(1, "scheduled"), (3, "superseded")])
+def test_later_deletion_is_ended_by_a_newer_file_alone(
+    redis: Redis, config: MakeConfig, fake: FakeScim, hr: StaffFile, written: int, deletions: str
+) -> None:
+    """Whoever was hired back by the directory is not deleted; one that is older than the leave hires nobody back."""
+    stage = make_stage(redis, config, fake, hr, leaver="suspend_then_delete", delete_after="30d")
+    hr.say(ACTIVE, at=AT + timedelta(minutes=written))
+    tell(stage, JOINED)
+    tell(stage, event(Kind.LEAVER, "left", minute=2, external_id="E1042"))
+    (deletion,) = [each["id"] for each in stage.records.events(source="gatepost").items]
+
+    tell(stage, LOOK)
+
+    (found,) = stage.records.events(source="gatepost").items
+    assert (found["id"], found["state"]) == (deletion, deletions)
 
 
 def test_who_left_by_an_old_file_is_out(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
