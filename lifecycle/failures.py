@@ -19,8 +19,8 @@ from lifecycle import keys, standing
 from lifecycle.errors import Malformed, Unknown
 from lifecycle.event import State
 from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
-from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, LOOKUPS, SIGNALS, lanes, offer
-from lifecycle.settlement import KEPT_FIELDS, Delivery, Step, dump_deliveries, kept_of, move
+from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, SIGNALS, lanes, offer
+from lifecycle.settlement import KEPT_FIELDS, Delivery, Step, box_of, dump_deliveries, kept_of, move
 from lifecycle.signal import iso
 
 RETRIED = frozenset({"event", "signal", "target"})
@@ -162,7 +162,7 @@ class Failures:
                 # Whoever retries may have made the group that was missing.
                 pipe.delete(keys.groups_missing(target))
             pipe.rpush(keys.trace(ref), step.to_json())
-            pipe.rpush(keys.unread(event.person) if lane == LOOKUPS else keys.mailbox(event.person), ref)
+            pipe.rpush(box_of(event), ref)
             offer(pipe, self._queues[lane], CONVERGE, event.person, lane)
             pipe.execute()
 

@@ -21,7 +21,7 @@ from lifecycle.person import Hold, Person
 from lifecycle.queue import CONVERGE, LANE_OF_KIND, LEAVERS, lanes, offer
 from lifecycle.safety import DELETIONS, GROUP_REMOVALS, REASONS
 from lifecycle.safety import LEAVERS as LEAVERS_LIMIT
-from lifecycle.settlement import DROPPED, KEPT_FIELDS, RELEASED, Kept, Ruling, Step, is_limited, kept_of, move
+from lifecycle.settlement import DROPPED, KEPT_FIELDS, RELEASED, Kept, Ruling, Step, box_of, is_limited, kept_of, move
 from lifecycle.signal import iso
 
 RULE_TRIES_MAX = 10
@@ -103,7 +103,7 @@ class Holds:
         if kept.state in STUCK_STATES:
             pipe.hset(keys.event(ref), mapping={"state": State.KEPT.value, "deaths": 0})
             move(pipe, event, kept.state, State.KEPT)
-            pipe.rpush(keys.mailbox(event.person), ref)
+            pipe.rpush(box_of(event), ref)
         lane = _lane(kept)
         offer(pipe, self._queues[lane], CONVERGE, event.person, lane)
 

@@ -15,7 +15,7 @@ from redis.client import Pipeline
 from lifecycle import keys, metrics
 from lifecycle.event import OPEN_STATES, STUCK_STATES, Event, Kind, State
 from lifecycle.person import Person
-from lifecycle.queue import LANE_OF_KIND
+from lifecycle.queue import LANE_OF_KIND, LOOKUPS
 from lifecycle.reading import Reading
 from lifecycle.safety import OVERRULED
 from lifecycle.signal import Signal, iso
@@ -212,6 +212,11 @@ def kept_of(fields: Sequence[bytes | None]) -> Kept:
     looks = Looked.from_json(looked) if looked else NOT_LOOKED
     due = datetime.fromisoformat(due_at.decode()) if due_at else None
     return Kept(event, State(state.decode()), found, ruled, int(deaths or 0), reading, looks, due)
+
+
+def box_of(event: Event) -> str:
+    """Return the list in which an open event waits: a thin one first to be looked up."""
+    return keys.unread(event.person) if LANE_OF_KIND[event.kind] == LOOKUPS else keys.mailbox(event.person)
 
 
 def dump_deliveries(deliveries: dict[str, Delivery]) -> str:

@@ -48,6 +48,9 @@ def is_hold(settlement: Settlement, holds: Iterable[Hold]) -> bool:
 
     What is only tried again, and not ruled of, is tried again by itself while it is open elsewhere.
     """
+    if settlement.state is State.HELD and not settlement.deliveries:
+        # Before any target was asked: a directory has another one of this name.
+        return True
     is_stuck = settlement.state in STUCK_STATES
     has_own = settlement.kept.event.ref in {hold.event for hold in holds}
     if not is_stuck and settlement.state is not State.POSTPONED:

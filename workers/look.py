@@ -7,7 +7,7 @@ counts no more. Nobody is taken for a leaver because a directory does not have t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 
@@ -27,7 +27,7 @@ from workers.agree import FEW_TRIES, FEW_TRIES_MAX, TRIES_MAX, backoff
 from workers.dates import when
 from workers.directories.base import NAMES, Record, Subject, the_one
 from workers.outcome import World
-from workers.screen import LeftOut, poisoned
+from workers.screen import LeftOut, poisoned, ruled
 from workers.signals import given_up, wanted_by
 
 NOBODY = "nobody there has one of the names that the source gave"
@@ -64,17 +64,18 @@ class Search:
         """Return what it comes to for each event; those whose time has not come are left as they are."""
         person = self.world.links.known(waiting[0].event.person)
         moments = {kept.event.ref: when(self.world.config, person, kept.event).due_at for kept in waiting}
-        ahead = [kept for kept in waiting if moments[kept.event.ref] > self.now and kept.state is not State.SCHEDULED]
-        dead = [(kept, left_out) for kept in waiting if (left_out := poisoned(kept))]
-        live = [kept for kept in waiting if moments[kept.event.ref] <= self.now and not poisoned(kept)]
-        looks = [self._scheduled(kept, moments[kept.event.ref]) for kept in ahead]
-        looks += [self._given_up(kept, left_out) for kept, left_out in dead]
+        left_out = [(kept, found) for kept in waiting if (found := ruled(kept) or poisoned(kept))]
+        refs = {kept.event.ref for kept, _ in left_out}
+        live = [kept for kept in waiting if moments[kept.event.ref] <= self.now and kept.event.ref not in refs]
+        ahead = [kept for kept in waiting if moments[kept.event.ref] > self.now and kept.event.ref not in refs]
+        looks = [self._scheduled(kept, moments[kept.event.ref]) for kept in ahead if kept.state is not State.SCHEDULED]
+        looks += [self._given_up(kept, found) for kept, found in left_out]
         if not any(self._may_look(kept) for kept in live):
             return looks
-        found = self._find([kept.event for kept in live])
-        if isinstance(found, GatepostError):
-            return looks + self._in_vain(live, found)
-        return looks + [self._read(kept, found) for kept in live]
+        record = self._find([kept.event for kept in live])
+        if isinstance(record, GatepostError):
+            return looks + self._in_vain(live, record)
+        return looks + [self._read(kept, record) for kept in live]
 
     def _may_look(self, kept: Kept) -> bool:
         return kept.looked.retry_at is None or kept.looked.retry_at <= self.now
@@ -145,6 +146,7 @@ class Search:
         """Return an event that waits for a person; that one failed is told."""
         step = self._step(outcome=left_out.state.value, reason=left_out.reason, detail=left_out.detail or "")
         settlement = Settlement(kept, left_out.state, {}, (step,), left_out.reason, left_out.detail)
+        settlement = replace(settlement, is_hold=left_out.state is State.HELD)
         signals = []
         if left_out.state is State.FAILED:
             known = self.world.links.known(kept.event.person)

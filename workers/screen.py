@@ -31,7 +31,7 @@ def screen(config: Config, person: Person, mailbox: Sequence[Kept]) -> Mapping[s
     found = {}
     for kept in mailbox:
         left_out = (
-            _ruled(kept)
+            ruled(kept)
             or poisoned(kept)
             or _mistaken(person, kept)
             or _foreign(config, truth, kept.event)
@@ -51,14 +51,13 @@ def source_of_truth(config: Config, person: Person, mailbox: Sequence[Kept]) -> 
     facts = [known] if (known := person.facts.get(SOURCE_OF_TRUTH)) else []
     for kept in mailbox:
         event = kept.event
-        if SOURCE_OF_TRUTH in event.profile.model_fields_set and not (
-            _ruled(kept) or poisoned(kept) or is_dated(event)
-        ):
+        if SOURCE_OF_TRUTH in event.profile.model_fields_set and not (ruled(kept) or poisoned(kept) or is_dated(event)):
             facts.append(Fact(value=event.profile.source_of_truth, at=event.occurred_at, event=event.ref))
     return max(facts, key=lambda fact: order.rank(SOURCE_OF_TRUTH, fact), default=None)
 
 
-def _ruled(kept: Kept) -> LeftOut | None:
+def ruled(kept: Kept) -> LeftOut | None:
+    """Leave out what a human dropped."""
     if kept.ruling is None or kept.ruling.verdict != DROPPED:
         return None
     return LeftOut(State.IGNORED, DROPPED, f"dropped by {kept.ruling.by}")
@@ -66,7 +65,7 @@ def _ruled(kept: Kept) -> LeftOut | None:
 
 def without_dropped(person: Person, mailbox: Sequence[Kept]) -> Person:
     """Take back what was dropped: its holds, and the status that it set, unless it took effect somewhere."""
-    dropped = [kept for kept in mailbox if _ruled(kept) is not None]
+    dropped = [kept for kept in mailbox if ruled(kept) is not None]
     refs = {kept.event.ref for kept in dropped}
     undone = {kept.event.ref for kept in dropped if not _took_effect(kept)}
     words = tuple(word for word in words_of(person) if word.event not in undone)

@@ -509,6 +509,26 @@ def test_record_that_may_be_anothers_is_held(
     assert "delivery.failed" not in {signal["type"] for signal in stage.signals()}
 
 
+@pytest.mark.parametrize("rows", [[LEFT, LEFT], [{**LEFT, "external_id": "E9"}]], ids=["several", "another"])
+@pytest.mark.parametrize(("verdict", "ends"), [("dropped", "ignored"), ("released", "applied")])
+def test_record_that_may_be_anothers_is_ruled_of(
+    stage: Stage, fake: FakeScim, hr: StaffFile, rows: list[dict[str, Any]], verdict: str, ends: str
+) -> None:
+    """It is listed among the holds. Dropped, it is over; released, it is looked up again."""
+    hr.say(*rows)
+    tell(stage, JOINED)
+    tell(stage, event(Kind.CHANGED, "look", minute=5, external_id="E1042", email="bo.ray@acme.example"))
+    listed = [held["id"] for held in stage.records.holds().items]
+    hr.say(LEFT)
+
+    stage.records.rule("look", ["hris"], verdict, actor="anna")
+    work(stage)
+
+    assert (listed, stage.state("look"), stage.records.holds().items) == (["hris:look"], ends, [])
+    assert fake.user("bo.ray@acme.example")["active"] is (verdict == "dropped")
+    assert not stage.redis.exists(keys.unread("E1042"), keys.mailbox("E1042"))
+
+
 def by_address(event_id: str = "look", minute: int = 5) -> Event:
     """Return a thin event of a source that tells an address only."""
     told = event(Kind.CHANGED, event_id, minute=minute, email="bo.ray@acme.example")
