@@ -31,12 +31,14 @@ SERVICE = {
 WORKERS = {
     "pop": ("workers.worker", "LaneWorker.dequeue_job_and_maintain_ttl"),
     "lease": ("lifecycle.leases", "Leases.take"),
+    "look": ("workers.look", "Search._find"),
+    "looked": ("lifecycle.lookups", "Lookups.settle"),
     "fold": ("workers.converge", "fold"),
     "find": ("workers.scim.agreement", "find"),
     "decide": ("workers.agree", "decide"),
     "plan": ("workers.scim.change", "Change.plan"),
     "request": ("workers.http", "Http.send"),
-    "confirm": ("workers.scim.agreement", "_is_confirmed"),
+    "confirm": ("workers.scim.lockout", "_read_back"),
     "agree": ("workers.converge", "agree"),
     "settle": ("workers.converge", "settle"),
     "settled": ("lifecycle.people", "People.settle"),
@@ -103,9 +105,11 @@ def _note(name: str, found: Any, args: tuple[Any, ...]) -> None:  # noqa: ANN401
     """Trace who is worked on: popped, begun, and settled or given up."""
     if name == "pop" and found is not None and found[0].func_name.endswith(".converge"):
         _write("popped", *found[0].args)
+    elif name == "look":
+        _write("begun", args[1][0].person)
     elif name == "lease" and found is not None:
         _write("begun", args[1])
-    elif name in {"settled", "end"}:
+    elif name in {"looked", "settled", "end"}:
         _write("settled")
 
 

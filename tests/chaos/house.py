@@ -13,15 +13,16 @@ import httpx
 from redis import Redis
 
 from lifecycle import keys
-from lifecycle.event import State
+from lifecycle.event import OPEN_STATES
 from lifecycle.queue import LANES
 from tests.chaos.doomed import FOLDER_VARIABLE, ORDERS, SERVICE, TRACE, WORKERS
+from tests.chaos.staff import Staff
+from tests.chaos.story import Notice
 from tests.chaos.subscriber import Tool
 from tests.chaos.target import Target
 from tests.conftest import ADMIN_TOKEN, ENVIRONMENT, SUBSCRIBER_SECRET, free_port
 from tests.flow.patience import eventually
 from tests.flow.programs import Keeper, Program
-from tests.flow.stage import Told
 from tests.notices import signed
 from tests.redis_server import RedisServer
 
@@ -35,6 +36,11 @@ admin_tokens = ["env:GATEPOST_ADMIN_TOKEN"]
 [sources.hris]
 adapter = "standard_webhooks"
 secrets = ["env:HRIS_WHSEC"]
+directory = "staff"
+
+[directories.staff]
+adapter = "file"
+path = "staff.jsonl"
 
 [targets.crm]
 adapter = "scim"
@@ -65,6 +71,7 @@ PROGRAMS = {
     "service": "service",
     "leavers": "leavers",
     "leavers-2": "leavers",
+    "lookups": "lookups",
     "people": "people",
     "people-2": "people",
     "signals": "signals",
@@ -104,6 +111,7 @@ class House:
             redis=self.redis_server.url, target=self.target.base_url, siem=self.siem.port, pager=self.pager.port
         )
         self.config.write_text(text)
+        self.staff = Staff(self.folder / "staff.jsonl")
         self.programs = {name: self._program(name, lane) for name, lane in PROGRAMS.items()}
         self._chance = random.Random(seed)  # noqa: S311 - the same deaths at every run of a seed
         self.deaths: Counter[str] = Counter()
@@ -133,8 +141,10 @@ class House:
 
     # ---- telling
 
-    def insist(self, told: Told) -> None:
-        """Send as a source does: again, until somebody says 2xx."""
+    def insist(self, told: Notice) -> None:
+        """Let it be so in the directory, and send as a source does: again, until somebody says 2xx."""
+        if told.row is not None:
+            self.staff.write(told.row)
         headers = signed(told.body, message_id=f"msg_{told.id}")
 
         def accepted() -> bool:
@@ -207,7 +217,7 @@ class House:
     def left(self) -> dict[str, Any]:
         """Return how much is still to do, by what it is."""
         left: dict[str, Any] = {
-            **{state.value: self.redis.zcard(keys.events(state)) for state in (State.KEPT, State.POSTPONED)},
+            **{state.value: self.redis.zcard(keys.events(state)) for state in OPEN_STATES},
             **{lane: self.redis.llen(f"rq:queue:{lane}") for lane in LANES},
             "deliveries": self.redis.zcard(keys.UNDELIVERED),
             "leases": self.redis.zcard(keys.WORKING),

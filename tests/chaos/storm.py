@@ -14,8 +14,7 @@ from lifecycle.queue import LEAVERS
 from tests.chaos.house import House
 from tests.chaos.oracle import judge, poisoned
 from tests.chaos.resumed import Resumed, resumed
-from tests.chaos.story import Load
-from tests.flow.stage import Told
+from tests.chaos.story import Load, Notice
 
 SENDERS = 8
 SAID_EVERY = 50
@@ -105,7 +104,7 @@ def _tell(house: House, load: Load, senders: ThreadPoolExecutor, over: threading
     return len(notices)
 
 
-def _paced(load: Load, over: threading.Event, events_a_second: float) -> Iterator[Told]:
+def _paced(load: Load, over: threading.Event, events_a_second: float) -> Iterator[Notice]:
     for told in load.stream(over.is_set):
         yield told
         over.wait(1 / events_a_second)

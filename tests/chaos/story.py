@@ -6,14 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tests.flow.stage import GROUPS, Told
+from tests.chaos.staff import Row
+from tests.flow.stage import GROUPS
 
 START = datetime.now(UTC) - timedelta(days=1)
 DEPARTMENTS = (*GROUPS, "Finance")
 OPEN_AT_ONCE = 40
-TOLD_TWICE = 0.15
+TOLD_TWICE, TOLD_THINLY, TOLD_AHEAD = 0.15, 0.25, 0.3
+DELAY_SECONDS_MAX = 4.0
+MOVES_HOUSE = 0.3
+KINDS = {"joins": "person.joined", "moves": "person.moved", "leaves": "person.left"}
 STORIES = (
     ("joins", "moves", "leaves"),
     ("joins", "moves", "moves", "leaves", "joins"),
@@ -24,12 +28,24 @@ STORIES = (
 
 
 class Chapter(NamedTuple):
-    """One event of a story: its place in the source's time, and what it says."""
+    """One event of a story: its place in the source's time, and what it says.
+
+    ``delay`` is how many seconds after it is told a leaver takes effect.
+    """
 
     version: int
     kind: str
     title: str | None
     department: str | None
+    delay: float | None = None
+
+
+class Notice(NamedTuple):
+    """One event as a source tells it, and for a thin one how the person stands in the directory by then."""
+
+    id: str
+    body: bytes
+    row: Row | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,8 @@ class Person:
 
     key: str
     chapters: Sequence[Chapter]
+    is_thin: bool = False
+    """Whether the source only says that something changed."""
 
     @property
     def email(self) -> str:
@@ -65,19 +83,32 @@ class Person:
         department = next(chapter.department for chapter in reversed(self.chapters) if chapter.department)
         return GROUPS.get(department) if self.works_here else None
 
-    def told(self, chapter: Chapter) -> Told:
+    def told(self, chapter: Chapter) -> Notice:
         """Tell of one event as the HR system does."""
-        said = {"title": chapter.title, "department": chapter.department}
-        if chapter.kind == "joins":
-            said |= {"email": self.email, "display_name": f"Bo {self.key}"}
-        person = {"external_id": self.key} | {name: value for name, value in said.items() if value}
+        moment = START + timedelta(minutes=chapter.version)
         event_id = f"{self.key}-{chapter.version}"
-        body = {
-            "type": {"joins": "person.joined", "moves": "person.moved", "leaves": "person.left"}[chapter.kind],
-            "timestamp": (START + timedelta(minutes=chapter.version)).isoformat(),
-            "data": {"id": event_id, "person": person},
-        }
-        return Told("hris", event_id, json.dumps(body).encode())
+        data: dict[str, Any] = {"id": event_id, "person": {"external_id": self.key} | self._said(chapter)}
+        if self.is_thin:
+            data["person"] = {"external_id": self.key}
+        elif chapter.delay is not None:
+            data["effective_at"] = (datetime.now(UTC) + timedelta(seconds=chapter.delay)).isoformat()
+        kind = "person.changed" if self.is_thin else KINDS[chapter.kind]
+        body = json.dumps({"type": kind, "timestamp": moment.isoformat(), "data": data}).encode()
+        return Notice(event_id, body, self._row(chapter) if self.is_thin else None)
+
+    def _said(self, chapter: Chapter) -> dict[str, str]:
+        named = {"email": self.email, "display_name": f"Bo {self.key}"} if chapter.kind == "joins" else {}
+        said = {"title": chapter.title, "department": chapter.department}
+        return named | {name: value for name, value in said.items() if value}
+
+    def _row(self, chapter: Chapter) -> Row:
+        """Return how the person stands after a chapter: all that was said until then."""
+        fields: dict[str, Any] = {"external_id": self.key}
+        for each in self.chapters[: chapter.version]:
+            fields |= self._said(each)
+            if each.kind != "moves":
+                fields["status"] = "active" if each.kind == "joins" else "left"
+        return Row(chapter.version, fields)
 
 
 @dataclass
@@ -87,27 +118,31 @@ class Load:
     seed: int
     persons: dict[str, Person] = field(default_factory=dict)
 
-    def stream(self, enough: Callable[[], bool]) -> Iterator[Told]:
+    def stream(self, enough: Callable[[], bool]) -> Iterator[Notice]:
         """Begin stories until there is enough, each event in any order among the others, and end those that began."""
         chance = random.Random(self.seed)  # noqa: S311 - the same load at every run of a seed
-        waiting: list[Told] = []
+        waiting: list[tuple[Person, Chapter]] = []
         for number in count():
             if enough():
                 break
             person = _person(f"C{self.seed}-{number}", chance)
             self.persons[person.key] = person
             for chapter in person.chapters:
-                waiting += [person.told(chapter)] * (1 + (chance.random() < TOLD_TWICE))
+                waiting += [(person, chapter)] * (1 + (chance.random() < TOLD_TWICE))
             while len(waiting) > OPEN_AT_ONCE:
-                yield waiting.pop(chance.randrange(len(waiting)))
+                person, chapter = waiting.pop(chance.randrange(len(waiting)))
+                yield person.told(chapter)
         chance.shuffle(waiting)
-        yield from waiting
+        yield from (person.told(chapter) for person, chapter in waiting)
 
 
 def _person(key: str, chance: random.Random) -> Person:
     chapters = []
     for version, kind in enumerate(chance.choice(STORIES), 1):
-        title = None if kind == "leaves" else f"v{version}"
-        department = chance.choice(DEPARTMENTS) if kind == "joins" or chance.random() < 0.3 else None
-        chapters.append(Chapter(version, kind, title, None if kind == "leaves" else department))
-    return Person(key, chapters)
+        if kind == "leaves":
+            delay = chance.uniform(0, DELAY_SECONDS_MAX) if chance.random() < TOLD_AHEAD else None
+            chapters.append(Chapter(version, kind, None, None, delay))
+        else:
+            department = chance.choice(DEPARTMENTS) if kind == "joins" or chance.random() < MOVES_HOUSE else None
+            chapters.append(Chapter(version, kind, f"v{version}", department))
+    return Person(key, chapters, is_thin=chance.random() < TOLD_THINLY)
