@@ -13,7 +13,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from lifecycle.config import Config
-from lifecycle.event import OURSELVES, Event, Kind
+from lifecycle.event import Event, Kind
 from lifecycle.person import Fact, Person
 from lifecycle.policy import END_OF_DAY, START_OF_DAY
 from lifecycle.queue import LATEST
@@ -105,8 +105,8 @@ def _time_of_day(suspend_at: str, day: datetime) -> datetime:
 
 
 def _wait(config: Config, event: Event) -> timedelta:
-    """Return how long after its moment an event is worked on; what we made ourselves is exact."""
-    if event.kind is Kind.LEAVER and event.source != OURSELVES:
+    """Return how long after its moment an event is worked on."""
+    if event.kind is Kind.LEAVER:
         return config.policy.suspend_grace
     return -config.policy.look_ahead if event.kind is Kind.JOINER else timedelta()
 

@@ -11,15 +11,14 @@ judged by their times alone, so the order of arrival decides nothing:
 * of two leavers of one source, or of two joiners, the newer one moves the older one that was still ahead, unless the
   person comes or goes in between.
 
-Only its own source, or an operator, takes a leave back: another's joiner knows nothing of it. What we plan ourselves
-for somebody who left is taken back by whoever comes back. Of the words that are left the latest counts, by when they
-hold.
+Only its own source, or an operator, takes a leave back: another's joiner knows nothing of it. What a directory shows
+takes back nothing. Of the words that are left the latest counts, by when they hold.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from lifecycle.event import OPERATOR, OURSELVES
+from lifecycle.event import OPERATOR
 from lifecycle.person import Fact, Person, Status
 from workers.order import Order
 
@@ -34,11 +33,7 @@ def words_of(person: Person) -> tuple[Fact, ...]:
 
 
 def standing(order: Order, words: Collection[Fact]) -> Fact | None:
-    """Return the word that counts; what we planned ourselves counts only while nobody is back."""
-    theirs = [word for word in words if word.source != OURSELVES]
-    status = max(theirs, key=order.status_rank, default=None)
-    if status is not None and not _leaves(status):
-        return status
+    """Return the word that counts."""
     return max(words, key=order.status_rank, default=None)
 
 
@@ -66,12 +61,8 @@ def _takes_back(new: Fact, old: Fact, hired: Hired) -> bool:
     if not _was_ahead(new, old):
         return False
     if _leaves(new):
-        return not _leaves(old) and new.source != OURSELVES and new.at <= old.at
-    if not _leaves(old):
-        return False
-    if old.source == OURSELVES:
-        return True
-    if new.source not in {old.source, OPERATOR}:
+        return not _leaves(old) and new.at <= old.at
+    if not _leaves(old) or new.source not in {old.source, OPERATOR}:
         return False
     is_here = old.source in hired and hired[old.source] <= old.told
     return new.at == new.told or (is_here and new.at < old.at)

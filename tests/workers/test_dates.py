@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.config import Config, Source
-from lifecycle.event import OURSELVES, Event, Kind
+from lifecycle.event import Event, Kind
 from lifecycle.person import Person
 from lifecycle.policy import Policy
 from lifecycle.queue import LATEST
@@ -125,13 +125,6 @@ def test_time_of_day_that_is_told_counts_before_the_policys(suspend_at: str) -> 
 def test_look_ahead_is_for_joiners_and_grace_for_leavers(told: Event, expected: str) -> None:
     """Each has its own; a mover begins with its day."""
     assert due(config(look_ahead="3d", suspend_grace="2h"), told) == expected
-
-
-def test_what_we_planned_ourselves_has_no_grace() -> None:
-    """A delay that we made is as long as it was made."""
-    told = of(Kind.LEAVER, AT).model_copy(update={"source": OURSELVES})
-
-    assert when(config(suspend_grace="2h"), person(), told).due_at == AT
 
 
 @pytest.mark.parametrize("kind", list(Kind))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.config import Config
-from lifecycle.event import OPERATOR, OURSELVES, Event, Kind, State
+from lifecycle.event import OPERATOR, Event, Kind, State
 from lifecycle.person import Person
 from lifecycle.policy import Policy
 from lifecycle.settlement import DROPPED, Kept, Ruling
@@ -187,26 +187,6 @@ STORIES: Mapping[str, tuple[Sequence[Event], dict[int, str], dict[str, str]]] = 
         {60: "active"},
         {"l": "op"},
     ),
-    "comes back before we would delete": (
-        [leaves("l", 0), leaves("del", 1, 50, OURSELVES), joins("back", 9, source="okta")],
-        {9: "active", 60: "active"},
-        {"del": "back"},
-    ),
-    "comes back and leaves again before we would delete": (
-        [leaves("l", 0), leaves("del", 1, 50, OURSELVES), joins("back", 9, source="okta"), leaves("l2", 20)],
-        {9: "active", 20: "left", 60: "left"},
-        {"del": "back"},
-    ),
-    "comes back as planned before we would delete": (
-        [joins("back", 0, 30), leaves("l", 0), leaves("del", 1, 50, OURSELVES)],
-        {1: "left", 30: "active", 60: "active"},
-        {"del": "back"},
-    ),
-    "comes back as planned after we would delete": (
-        [joins("back", 0, 70), leaves("l", 0), leaves("del", 1, 50, OURSELVES)],
-        {50: "left", 69: "left", 70: "active"},
-        {},
-    ),
 }
 
 
@@ -330,7 +310,7 @@ drawn = st.tuples(
     st.sampled_from([Kind.JOINER, Kind.JOINER, Kind.LEAVER, Kind.LEAVER, Kind.MOVER]),
     st.integers(0, 5),
     st.none() | st.integers(0, 8),
-    st.sampled_from(["hris", "hris", "okta", OPERATOR, OURSELVES]),
+    st.sampled_from(["hris", "hris", "okta", OPERATOR]),
     st.fixed_dictionaries({}, optional={"title": st.sampled_from("AB"), "custom": st.none() | st.just({"badge": 1})}),
 )
 
@@ -382,4 +362,4 @@ def test_leaver_that_nobody_took_back_is_locked_out(story: list[Event]) -> None:
     status = course.person.status
     if status is None or status.value == "left":
         return
-    assert all(each.at < status.at for each in course.person.words if each.value == "left" and each.source != OURSELVES)
+    assert all(each.at < status.at for each in course.person.words if each.value == "left")
