@@ -51,7 +51,7 @@ HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on.")]
 UrlOption = Annotated[str, typer.Option("--url", envvar="GATEPOST_URL", help="A running receiver.")]
 ActorOption = Annotated[
-    str | None, typer.Option("--as", envvar="GATEPOST_ACTOR", help="Who rules; else the user of this machine.")
+    str | None, typer.Option("--as", envvar="GATEPOST_ACTOR", help="Who acts; else the user of this machine.")
 ]
 LimitOption = Annotated[int, typer.Option(min=1, max=500, help="At most so many.")]
 
@@ -184,14 +184,14 @@ def person(key: str, *, json: JsonOption = False, config: ConfigOption = None) -
 
 
 @app.command()
-def restore(key: str, *, json: JsonOption = False, config: ConfigOption = None) -> None:
+def restore(key: str, *, actor: ActorOption = None, json: JsonOption = False, config: ConfigOption = None) -> None:
     """Take back who left, by external id, user name or e-mail address, with the groups and roles that were taken away.
 
     Works for `policy.restore_within` after the suspension. From the person's next event on the policy's word counts.
     """
     with _told():
         found, records = _opened(config)
-        event = records.restore(key, found.policy.restore_within, actor=ACTOR)
+        event = records.restore(key, found.policy.restore_within, actor=actor or _user())
     kept = {"restored": event.person, "event": event.ref}
     show.as_json(kept) if json else print(f"{event.person}: on the way back; see gatepost why {event.ref}")
 
@@ -205,13 +205,13 @@ def failed(*, limit: LimitOption = PAGE_DEFAULT, json: JsonOption = False, confi
 
 
 @app.command()
-def retry(ids: list[str], url: UrlOption = URL_DEFAULT, config: ConfigOption = None) -> None:
+def retry(ids: list[str], url: UrlOption = URL_DEFAULT, actor: ActorOption = None, config: ConfigOption = None) -> None:
     """Try again what failed, by the ids that `gatepost failed` shows; an event's own id will do.
 
     A target goes on as it is: its present schema is the accepted one, and its circuit is closed.
     """
     set_up_logs("retry")
-    _each(ids, lambda failure_id: _retried(failure_id, url, config))
+    _each(ids, lambda failure_id: _retried(failure_id, url, actor or _user(), config))
 
 
 def _each(ids: list[str], act: Callable[[str], str]) -> None:
@@ -227,14 +227,14 @@ def _each(ids: list[str], act: Callable[[str], str]) -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _retried(failure_id: str, url: str, config: str | None) -> str:
+def _retried(failure_id: str, url: str, actor: str, config: str | None) -> str:
     found, records = _opened(config)
     what = failure_id.partition(":")[0]
     if what == "notice":
         return _notice_retried(found, url, failure_id)
     if what not in RETRIED:
         failure_id = f"event:{records.ref(failure_id, list(found.sources))}"
-    records.retry(failure_id, actor=ACTOR)
+    records.retry(failure_id, actor=actor)
     return "goes on" if what == "target" else "offered again"
 
 

@@ -22,7 +22,7 @@ def test_leaver_is_taken_back(redis: Redis, gatepost: Run, toml: Path) -> None:
     leave(redis)
 
     done = gatepost("restore", "e1042@acme.example", config=toml)
-    as_json = gatepost("restore", "E1042", "--json", config=toml)
+    as_json = gatepost("restore", "E1042", "--json", "--as", "ada", config=toml)
 
     event = json.loads(as_json.stdout)["event"]
     assert done.returncode == as_json.returncode == 0
@@ -30,7 +30,7 @@ def test_leaver_is_taken_back(redis: Redis, gatepost: Run, toml: Path) -> None:
     assert json.loads(as_json.stdout)["restored"] == "E1042"
     why = gatepost("why", event.partition(":")[2], config=toml)
     assert why.stdout.startswith(f"{event}  joiner of E1042\n")
-    assert "by=command" in why.stdout
+    assert "by=ada" in why.stdout
 
 
 def test_who_has_not_left_and_who_is_unknown_are_refused(redis: Redis, gatepost: Run, toml: Path) -> None:
