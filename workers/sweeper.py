@@ -1,19 +1,18 @@
 """The sweeper: offers again what nobody holds any more. One process of the fleet sweeps, the leader by lease.
 
-RQ alone takes more than a minute to notice that a warm worker was killed. Three looks, from the most frequent:
+RQ alone takes more than a minute to notice that a warm worker was killed. These are its looks:
 
 * leases whose time has passed: their workers died, so who was worked on is offered at the front of a lane;
 * jobs that were popped by a worker that died before it took a lease;
-* all open events and deliveries: one whose job is in no queue and no schedule is offered again, whatever lost it.
-
-What is offered once too often is harmless: a job that finds an empty mailbox makes no request.
+* jobs and events that are due and did not come;
+* now and then all open events and deliveries: one whose job is in no queue and no schedule, whatever lost it.
 """
 
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import structlog
 from redis import Redis
@@ -24,22 +23,12 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from lifecycle import keys
-from lifecycle.event import OPEN_STATES, State
+from lifecycle.event import State
 from lifecycle.log import fault
 from lifecycle.lookups import Lookups
 from lifecycle.people import People
-from lifecycle.queue import (
-    CONVERGE,
-    DELIVER,
-    LANE_OF_KIND,
-    LEAVERS,
-    LOOKUPS,
-    PEOPLE,
-    SIGNALS,
-    arguments_of,
-    offer,
-)
-from lifecycle.settlement import KEPT_FIELDS, kept_of
+from lifecycle.queue import DELIVER, LANE_OF_KIND, LEAVERS, LOOKUPS, PEOPLE, SIGNALS
+from workers.offers import Offers, Work
 
 TICK_SECONDS, TROUBLE_SECONDS = 0.4, 1.0
 LEADER_MILLISECONDS = 1_500
@@ -48,21 +37,12 @@ CALM_SECONDS = 4.0
 # A live worker needs milliseconds from the pop to the lease.
 ORPHAN_SECONDS = 1.5
 AUDIT_SECONDS, AUDIT_AGE_SECONDS = 15.0, 10.0
-DEAD_MAX, LISTED_MAX, AUDIT_EVENTS_MAX, AUDIT_JOBS_MAX = 100, 100, 500, 5_000
+DEAD_MAX, LISTED_MAX, AUDIT_EVENTS_MAX = 100, 100, 500
 # One that is due and was not begun by then has lost its job.
 OVERDUE_SECONDS, OVERDUE_MAX = 3.0, 500
 UNDELIVERED_SECONDS, UNDELIVERED_MAX = 30.0, 100
-RESUMED_MILLISECONDS = 3_000
 
 log = structlog.get_logger()
-
-
-class Work(NamedTuple):
-    """What a job is about: a person, or a signal's way to a subscriber."""
-
-    func: str
-    arguments: tuple[str, ...]
-    worker: str | None
 
 
 class Sweeper:
@@ -74,6 +54,7 @@ class Sweeper:
         self._worker = worker
         self._people = people
         self._queues = queues
+        self._offers = Offers(redis, queues)
         self._leads_since: float | None = None
         self._audited_at = 0.0
         self._audited: dict[str, int] = {}
@@ -93,13 +74,17 @@ class Sweeper:
         """Look once, if this process leads."""
         if not self._leads():
             return
-        self.resume_dead()
-        self.resume_orphans()
-        self.resume_overdue()
-        self.resume_due()
+        looks = [self.resume_dead, self.resume_orphans, self.resume_overdue, self.resume_due]
         if time.monotonic() - self._audited_at > AUDIT_SECONDS:
             self._audited_at = time.monotonic()
-            self.audit()
+            looks.append(self.audit)
+        for look in looks:
+            try:
+                look()
+            except RedisError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the other looks, and all of the next time, may go well
+                log.error("sweeper.fault", **fault(error))  # noqa: TRY400 - its text may hold what is personal
 
     def _leads(self) -> bool:
         taken = self._redis.set(keys.LEADER, self._worker, nx=True, px=LEADER_MILLISECONDS)
@@ -136,7 +121,7 @@ class Sweeper:
             for kept in blamed:
                 pipe.hincrby(keys.event(kept.event.ref), "deaths", 1)
             if read:
-                self._offer(pipe, key, LEAVERS if LEAVERS in lanes else PEOPLE)
+                self._offers.first(pipe, key, LEAVERS if LEAVERS in lanes else PEOPLE)
             pipe.execute()
         log.warning("person.resumed", died=died_at is not None, events=len(read))
 
@@ -148,7 +133,7 @@ class Sweeper:
         for job in self._held_for_long(held):
             work = self._work(job)
             is_orphan = work is not None and not (work.worker and self._redis.exists(keys.alive(work.worker)))
-            if is_orphan and work is not None and self._offer_again(work, held[job]):
+            if is_orphan and work is not None and self._offers.again(work, held[job]):
                 if held[job] == LOOKUPS and work.worker and self._is_calm():
                     self._blame(work.arguments[0])
                 # RQ lists it for another minute.
@@ -186,31 +171,6 @@ class Sweeper:
             return None
         return Work(str(job.func_name), tuple(str(each) for each in job.args or ()), job.worker_name)
 
-    def _offer_again(self, work: Work, lane: str) -> bool:
-        """Offer what a job was about, unless somebody works on it or it was just offered; return whether it was."""
-        key = work.arguments[0]
-        if work.func == CONVERGE and not self._is_wanted(key, lane):
-            return False
-        if not self._redis.set(keys.resumed(":".join(work.arguments)), "1", nx=True, px=RESUMED_MILLISECONDS):
-            return False
-        with self._redis.pipeline() as pipe:
-            if work.func == CONVERGE:
-                self._offer(pipe, key, lane)
-            elif work.func == DELIVER:
-                offer(pipe, self._queues[SIGNALS], DELIVER, *work.arguments)
-            pipe.execute()
-        log.warning("job.resumed", lane=lane)
-        return True
-
-    def _is_wanted(self, key: str, lane: str) -> bool:
-        """Tell whether there is something to do of which nobody has the lease; a look takes none."""
-        if lane == LOOKUPS:
-            return bool(self._redis.exists(keys.unread(key)))
-        return not self._redis.exists(keys.lease(key)) and bool(self._redis.exists(keys.mailbox(key)))
-
-    def _offer(self, pipe: Any, key: str, lane: str) -> None:  # noqa: ANN401 - redis-py's Pipeline
-        offer(pipe, self._queues[lane], CONVERGE, key, lane, first=True)
-
     # ---- what is due, and whatever else nobody holds
 
     def resume_overdue(self) -> None:
@@ -231,11 +191,11 @@ class Sweeper:
         """Offer scheduled events whose moment has passed and whose job did not come."""
         late = self._now() - OVERDUE_SECONDS * 1000
         refs: Any = self._redis.zrangebyscore(keys.DUE, "-inf", late, 0, AUDIT_EVENTS_MAX)
-        self._offer_events([ref.decode() for ref in refs])
+        self._offers.events([ref.decode() for ref in refs])
 
     def audit(self) -> None:
         """Offer each open event that no queue, no schedule, no line and no live lease holds, and each such delivery."""
-        self._offer_events([ref for lane in (LEAVERS, LOOKUPS, PEOPLE) for ref in self._old(lane)])
+        self._offers.events([ref for lane in (LEAVERS, LOOKUPS, PEOPLE) for ref in self._old(lane)])
         self._audit_deliveries()
 
     def _old(self, lane: str) -> list[str]:
@@ -246,42 +206,6 @@ class Sweeper:
         self._audited[lane] = start + len(refs) if len(refs) == AUDIT_EVENTS_MAX else 0
         return [ref.decode() for ref in refs]
 
-    def _offer_events(self, refs: Sequence[str]) -> None:
-        """Offer each person who has one of these events and neither a job nor a place in a line; a look is apart."""
-        worked_on = self._persons_with_jobs(LEAVERS, PEOPLE) | self._persons_in_line() if refs else set()
-        looked_up = self._persons_with_jobs(LOOKUPS) if refs else set()
-        for ref in refs:
-            record: Any = self._redis.hmget(keys.event(ref), *KEPT_FIELDS)
-            person, state, lane = _standing(record)
-            offered = looked_up if lane == LOOKUPS else worked_on
-            if person is None or person in offered or state not in OPEN_STATES:
-                continue
-            offered.add(person)
-            self._offer_again(Work(CONVERGE, (person, lane), None), lane)
-
-    def _persons_with_jobs(self, *lanes: str) -> set[str]:
-        """Return whom any job is about; what lies beyond the bound is not looked at, and waits for another audit."""
-        ids: list[bytes] = []
-        for queue in (self._queues[lane] for lane in lanes):
-            lists: Any = (
-                self._redis.lrange(queue.key, 0, AUDIT_JOBS_MAX),
-                self._redis.zrange(queue.scheduled_job_registry.key, 0, AUDIT_JOBS_MAX),
-            )
-            ids += [*lists[0], *lists[1]]
-        with self._redis.pipeline(transaction=False) as pipe:
-            for job_id in ids:
-                pipe.hget(Job.key_for(job_id.decode()), "data")
-            return {arguments_of(data)[0] for data in pipe.execute() if data}
-
-    def _persons_in_line(self) -> set[str]:
-        targets: Any = self._redis.smembers(keys.TARGETS)
-        found: set[bytes] = set()
-        for target in targets:
-            lines: Any = self._redis.zrange(keys.waiting(target.decode()), 0, -1)
-            let_in: Any = self._redis.hkeys(keys.granted(target.decode()))
-            found |= {*lines, *let_in}
-        return {each.decode() for each in found}
-
     def _audit_deliveries(self) -> None:
         if self._redis.llen(self._queues[SIGNALS].key) > UNDELIVERED_MAX:
             return
@@ -289,7 +213,7 @@ class Sweeper:
         names: Any = self._redis.zrangebyscore(keys.UNDELIVERED, "-inf", late, 0, UNDELIVERED_MAX)
         for name in names:
             signal, _, subscriber = name.decode().partition(":")
-            self._offer_again(Work(DELIVER, (signal, subscriber), None), SIGNALS)
+            self._offers.again(Work(DELIVER, (signal, subscriber), None), SIGNALS)
 
     def _now(self) -> float:
         now: Any = self._redis.time()
@@ -305,14 +229,3 @@ class Sweeper:
             except RedisError as error:
                 log.warning("sweeper.no_redis", error=type(error).__name__)
                 self._leads_since, pause = None, TROUBLE_SECONDS
-            except Exception as error:  # noqa: BLE001 - without its sweeper nobody resumes what a dead worker held
-                log.error("sweeper.fault", **fault(error))  # noqa: TRY400 - its text may hold what is personal
-                pause = TROUBLE_SECONDS
-
-
-def _standing(record: list[bytes | None]) -> tuple[str | None, State, str]:
-    """Return whose an event is, where it stands, and its lane; nobody's where its record is gone."""
-    kept = kept_of(record) if record[0] is not None else None
-    if kept is None:
-        return None, State.IGNORED, PEOPLE
-    return kept.event.person, kept.state, LANE_OF_KIND[kept.event.kind]

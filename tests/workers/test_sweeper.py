@@ -214,6 +214,19 @@ def test_late_job_of_a_dead_scheduler_is_offered(stage: Stage, swept: Sweeper, r
     assert len(registry) == 1
 
 
+def test_look_that_fails_keeps_nobody_from_the_others(stage: Stage, swept: Sweeper, redis: Redis) -> None:
+    """A mailbox that somebody broke by hand: whoever is due is offered all the same."""
+    stage.hear(event(Kind.LEAVER, "left", **BO))
+    empty(redis)
+    redis.zadd(keys.DUE, {"hris:left": time.time() * 1000 - 60_000})
+    redis.rpush(keys.mailbox("E7"), "hris:no-such-event")
+    die(redis, "E7")
+
+    swept.tick()
+
+    assert offered(redis, LEAVERS) == ["E1042"]
+
+
 def test_one_sweeps_and_another_takes_over(redis: Redis) -> None:
     """Two processes never sweep at once; the second one does as soon as the first is gone."""
     queues = lanes(redis)
