@@ -10,9 +10,11 @@ gatepost:trace:SOURCE:ID                    list    the event's timeline, JSON l
 gatepost:mailbox:PERSON                     list    refs of events that are not settled; gone when empty
 gatepost:unread:PERSON                      list    refs of thin events that were not looked up yet; gone when empty
 gatepost:lease:PERSON                       string  token of the job that works on this person; LEASE
+gatepost:settled:PERSON                     string  the last attempt that kept its lease; a minute
 gatepost:working                            zset    WORKER|PERSON by the end of its lease; until it is freed
 gatepost:alive:WORKER                       string  that a worker process lives; ALIVE
-gatepost:leader                             string  the worker process that sweeps; two seconds
+gatepost:leader                             string  the worker process that sweeps; a second and a half
+gatepost:popped                             zset    RQ's jobs that were popped by when that was seen; until they end
 gatepost:resumed:NAME                       string  that this was just offered again; three seconds
 gatepost:due                                zset    refs of scheduled events by when they are due; until then
 gatepost:undelivered                        zset    SIGNAL:SUBSCRIBER by when the next attempt is due; until taken
@@ -74,6 +76,7 @@ PROOF_TTL_SECONDS = 3_600
 CAPABILITIES_TTL_SECONDS = 7 * 86_400
 NOTES_TTL_SECONDS = 3_600
 READY_TTL_SECONDS = 60
+SETTLED_TTL_SECONDS = 60
 
 EVENTS = "gatepost:events"
 FAILURES = "gatepost:failures"
@@ -122,6 +125,11 @@ def unread(person: str) -> str:
 def lease(person: str) -> str:
     """Name the lock of one person."""
     return f"gatepost:lease:{person}"
+
+
+def settled(person: str) -> str:
+    """Name which attempt was settled last, of those that go on."""
+    return f"gatepost:settled:{person}"
 
 
 def alive(worker: str) -> str:

@@ -88,10 +88,14 @@ class People:
         read = {settlement.kept.event.ref for settlement in settled.settlements}
         progress = any(settlement.state not in OPEN_STATES for settlement in settled.settlements)
         watched = [keys.alias(name) for name in settled.person.claims()] + meanwhile.watched(before, settled)
+        nonce = uuid4().hex
         for _ in range(SETTLE_TRIES_MAX):
             with self.redis.pipeline() as pipe:
                 try:
                     pipe.watch(keys.lease(key), keys.mailbox(key), *watched)  # type: ignore[no-untyped-call]
+                    if pipe.get(keys.settled(key)) == nonce.encode():
+                        # It was done, and Redis died before it said so.
+                        return True
                     self.check_lease(pipe, key, token)
                     refs: Any = pipe.lrange(keys.mailbox(key), 0, -1)
                     now = meanwhile.look(pipe, before, settled)
@@ -106,7 +110,9 @@ class People:
                         write_revived(pipe, kept, key)
                     for each in kin if settled.links else ():
                         offer(pipe, self.queues[PEOPLE], CONVERGE, each, PEOPLE)
-                    if not more:
+                    if more:
+                        pipe.set(keys.settled(key), nonce, ex=keys.SETTLED_TTL_SECONDS)
+                    else:
                         self.leases.free_in(pipe, key)
                     pipe.execute()
                 except WatchError:

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from redis import Redis
+from redis.client import Pipeline
 from rq import Queue
 from rq.timeouts import JobTimeoutException
 
@@ -98,7 +99,7 @@ class Deliverer:
     def _record(
         self, signal_id: str, name: str, number: int, attempt: dict[str, Any], state: str, at: datetime | None
     ) -> None:
-        """Keep the attempt, where the delivery stands and the job of the next attempt in one step."""
+        """Keep the attempt, where the delivery stands and the job of the next attempt in one step, once."""
         reason = str(attempt.get("error") or attempt.get("status") or "") if state != DELIVERED else ""
         fields: dict[Any, Any] = {
             "state": state,
@@ -106,7 +107,13 @@ class Deliverer:
             "reason": reason,
             "next_attempt_at": iso(at) if at else "",
         }
-        with self._redis.pipeline() as pipe:
+
+        def step(pipe: Pipeline) -> None:
+            known: Any = pipe.hget(keys.delivery(signal_id, name), "attempts")
+            pipe.multi()
+            if int(known or 0) >= number:
+                # It was kept, and Redis died before it said so; or another made this attempt too.
+                return
             pipe.rpush(keys.attempts(signal_id, name), json.dumps({"number": number, **attempt}))
             pipe.expire(keys.attempts(signal_id, name), keys.RETENTION_SECONDS)
             pipe.hset(keys.delivery(signal_id, name), mapping=fields)
@@ -119,7 +126,8 @@ class Deliverer:
                 offer(pipe, self._queue, DELIVER, signal_id, name, at=at)
             if state == FAILED:
                 pipe.zadd(keys.FAILURES, {f"signal:{signal_id}:{name}": datetime.now(UTC).timestamp()})
-            pipe.execute()
+
+        self._redis.transaction(step, keys.delivery(signal_id, name))
         log.info("signal.attempted", signal=signal_id, subscriber=name, attempt=number, state=state, reason=reason)
 
 

@@ -14,6 +14,8 @@ from lifecycle.people import MAILBOX_READ_MAX, People
 from lifecycle.person import Fact, Person, Status
 from lifecycle.queue import LEAVERS, PEOPLE, lanes
 from lifecycle.settlement import Delivery, Settled, Settlement, Step
+from tests.lossy import lossy
+from tests.redis_server import RedisServer
 from tests.seed import NOW, event, person, put, settle, signal
 
 
@@ -278,6 +280,30 @@ def test_settled_event_is_not_counted_twice(redis: Redis) -> None:
 
     assert before is None
     assert redis.hget("gatepost:metrics", '["gatepost_events", "hris", "leaver", "applied"]') == b"1"
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["more to read", "nothing left"])
+def test_step_whose_answer_was_lost_is_made_once(redis: Redis, redis_server: RedisServer, waits: bool) -> None:
+    """Redis dies after the step and before it says so: it is not made again, and counted once."""
+    client, answers = lossy(redis_server.url)
+    people = People(client, lanes(client))
+    put(redis, event())
+    token = str(people.take("E1042"))
+    found = settled(people)
+    if waits:
+        put(redis, event("later"))
+
+    answers.armed = True
+    if waits:
+        assert people.settle(token, found) is True
+    else:
+        with pytest.raises(LeaseLost):
+            people.settle(token, found)
+    client.close()
+
+    assert not answers.armed
+    assert redis.hget("gatepost:metrics", '["gatepost_events", "hris", "leaver", "applied"]') == b"1"
+    assert redis.llen("gatepost:trace:hris:evt-1") == 1
 
 
 def test_old_places_are_trimmed(redis: Redis) -> None:

@@ -19,6 +19,8 @@ from lifecycle.records import Records
 from lifecycle.settlement import Settled
 from lifecycle.signal import RETRY_AFTER_SECONDS_MAX, RETRY_JITTER, RETRY_SECONDS, Signal, make_signal
 from tests.conftest import SUBSCRIBER_SECRET, MakeConfig, free_port
+from tests.lossy import lossy
+from tests.redis_server import RedisServer
 from tests.workers.receiver import Receiver, Taken, told
 from workers.deliver import ANSWER_BYTES_KEPT, Deliverer
 from workers.http import Http
@@ -303,6 +305,26 @@ def test_delivery_that_has_ended_is_left_alone(make_post: MakePost) -> None:
         post.attempt()
 
     assert len(receiver.taken) == 1
+
+
+def test_attempt_is_recorded_once_where_redis_dies_before_it_says_so(
+    make_post: MakePost, redis_server: RedisServer
+) -> None:
+    """The step is made again, and finds that it was made: one attempt, counted once."""
+    with Receiver() as receiver:
+        post = make_post(receiver.url)
+        client, answers = lossy(redis_server.url)
+        deliverer = Deliverer(client, lanes(client), post.deliverer._subscribers, Http())
+
+        answers.armed = True
+        deliverer.deliver(post.signal.id, "siem")
+        client.close()
+        found = post.attempt()
+
+    counted: Any = post.redis.hget(keys.METRICS, json.dumps(["gatepost_signals", "siem", "delivered"]))
+    assert not answers.armed
+    kept = post.redis.llen(keys.attempts(post.signal.id, "siem"))
+    assert (found["state"], found["attempts"], kept, counted) == ("delivered", 1, 1, b"1")
 
 
 def test_signal_that_is_forgotten_is_not_sent(make_post: MakePost) -> None:
