@@ -4,7 +4,7 @@ import json
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 HOST = "127.0.0.1"
+LINGER_SECONDS, LINGER_CHUNKS_MAX, CHUNK_BYTES = 1.0, 100, 65_536
 BODY_BYTES_MAX = 1_000_000
 IDLE_SECONDS_MAX = 120
 BACKLOG = 128
@@ -86,12 +87,23 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm: ClassVar[bool] = True
     wbufsize: ClassVar[int] = -1  # headers and body leave together, at the flush after each request
 
+    def _refuse(self, answer: Answer) -> None:
+        """Answer what is not read. The rest of it is taken off the line, else its reset would overtake the answer."""
+        self.close_connection = True
+        self._write(answer)
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_WR)
+        self.connection.settimeout(LINGER_SECONDS)
+        with suppress(OSError):
+            for _ in range(LINGER_CHUNKS_MAX):
+                if not self.connection.recv(CHUNK_BYTES):
+                    return
+
     def answer(self) -> None:
         """Answer one request, or cut the connection."""
         length = self._length()
         if length is None or length > BODY_BYTES_MAX:
-            self.close_connection = True  # the body is not read
-            self._write(Answer(411 if length is None else 413))
+            self._refuse(Answer(411 if length is None else 413))
             return
         url = urlsplit(self.path)
         request = Request(
