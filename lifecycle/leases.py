@@ -14,6 +14,9 @@ from redis.client import Pipeline
 
 from lifecycle import keys
 from lifecycle.errors import GatepostError
+from lifecycle.queue import JOB_SECONDS_MAX
+
+HELD_SECONDS_MAX = JOB_SECONDS_MAX + 5.0
 
 # KEYS: lease, working. ARGV: token, milliseconds, the entry of the index. Answers 1 when taken.
 TAKE = """
@@ -53,7 +56,7 @@ class Leases:
         """Keep the connection and the name under which the worker is known to be alive."""
         self._redis = redis
         self._worker = worker
-        self._held: dict[str, str] = {}
+        self._held: dict[str, tuple[str, float]] = {}
         self._take, self._renew, self._free = (redis.register_script(text) for text in (TAKE, RENEW, FREE))
 
     def take(self, key: str) -> str | None:
@@ -62,7 +65,7 @@ class Leases:
         arguments: list[str | int] = [token, keys.LEASE_MILLISECONDS, self._entry(key)]
         if not self._take(keys=[keys.lease(key), keys.WORKING], args=arguments):
             return None
-        self._held[key] = token
+        self._held[key] = token, time.monotonic()
         return token
 
     def renew(self, key: str, token: str) -> None:
@@ -72,17 +75,24 @@ class Leases:
             raise LeaseLost("another job works on this person", reason="lease_lost")
 
     def renew_all(self) -> None:
-        """Prolong what is held now; one that was lost meanwhile is for its job to notice."""
-        for key, token in list(self._held.items()):
+        """Prolong what is held now; one that was lost meanwhile is for its job to notice.
+
+        Nobody is held for longer than a job may take: a job that hangs in a request would keep its person for ever.
+        """
+        for key, (token, since) in list(self._held.items()):
+            if time.monotonic() - since > HELD_SECONDS_MAX:
+                continue
             arguments: list[str | int] = [token, keys.LEASE_MILLISECONDS, self._entry(key)]
             self._renew(keys=[keys.lease(key), keys.WORKING], args=arguments)
 
     def free(self, key: str, token: str, *, only_if_empty: bool = False) -> bool:
         """Give the lease back; return False where it was kept because the mailbox holds something."""
         arguments: list[str | int] = [token, self._entry(key), int(only_if_empty)]
+        # First of all it is no more to be renewed, whatever becomes of this step: then the lease ends by itself.
+        held = self._held.pop(key, None)
         freed = bool(self._free(keys=[keys.lease(key), keys.WORKING, keys.mailbox(key)], args=arguments))
-        if freed:
-            self._held.pop(key, None)
+        if not freed and held is not None:
+            self._held[key] = held
         return freed
 
     def free_in(self, pipe: Pipeline, key: str) -> None:

@@ -8,20 +8,24 @@ import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from redis.client import Pipeline
 from redis.exceptions import WatchError
 
 from lifecycle import keys, windows
-from lifecycle.event import Event, Kind
+from lifecycle.event import OURSELVES, Event, Kind, Profile
 from lifecycle.leases import LeaseLost
+from lifecycle.made import keep
 from lifecycle.people import MAILBOX_READ_MAX, People
 from lifecycle.person import Person
-from lifecycle.queue import CONVERGE, LANE_OF_KIND, offer
-from lifecycle.settlement import Kept, Step
+from lifecycle.queue import CONVERGE, LANE_OF_KIND, LEAVERS, JobWriter, offer
+from lifecycle.settlement import Kept, Made, Step
 
 # Two jobs that each want the other's person do not try again in the same moment.
 APART_SECONDS_MAX = 2.0
+HOPS_MAX = 10
+LINKED = "linked"
 
 
 class Links:
@@ -31,11 +35,17 @@ class Links:
         """Keep the store."""
         self._people = people
         self._redis = people.redis
+        self._writer = JobWriter()
 
     def linked(self, key: str) -> str | None:
-        """Return the key of the person that this key was found to be; None where it is its own."""
-        found: Any = self._redis.get(keys.link(key))
-        return found.decode() if found else None
+        """Return the key of the person that this key was found to be, by way of others; None where it is its own."""
+        last = None
+        for _ in range(HOPS_MAX):
+            found: Any = self._redis.get(keys.link(last or key))
+            if found is None:
+                break
+            last = found.decode()
+        return last
 
     def namesake(self, key: str) -> Person | None:
         """Return the person whose user name or address this key is now; None where the key is a person of its own."""
@@ -89,7 +99,7 @@ class Links:
 
         ``merged`` is both, under the other's key. Raises LeaseLost, and then nothing has changed.
         """
-        other, waiting = merged.key, self._people.mailbox(key)
+        other, waiting, made = merged.key, self._people.mailbox(key), _follow_up(merged, key)
         names = [keys.alias(name) for name in merged.claims()]
         before = [self._people.get(key), self._people.get(other)]
         with self._redis.pipeline() as pipe:
@@ -110,6 +120,9 @@ class Links:
                 pipe.zunionstore(events, [events, keys.person_events(key)], aggregate="MAX")
                 pipe.delete(keys.person_events(key))
                 self._move(pipe, waiting, key, other, lane)
+                keep(pipe, made, self._writer)
+                if merged.has_left:
+                    offer(pipe, self._people.queues[LEAVERS], CONVERGE, other, LEAVERS)
                 pipe.execute()
             except WatchError as error:
                 raise LeaseLost("the mailboxes did not stand still", reason="lease_lost") from error
@@ -128,6 +141,28 @@ class Links:
             offer(pipe, self._people.queues[each], CONVERGE, other, each)
             if len(waiting) >= MAILBOX_READ_MAX:
                 offer(pipe, self._people.queues[each], CONVERGE, key, each)
+
+
+def _follow_up(merged: Person, key: str) -> list[Made]:
+    """Return an event of ours where the accounts of two do not show what is known of the one: whoever said it is done.
+
+    Of one the account was made after the other had left, and neither was known to be the other.
+    """
+    shown = {account.active for account in merged.accounts.values()}
+    if merged.status is None or (merged.has_left if True not in shown else not merged.has_left and False not in shown):
+        return []
+    now = datetime.now(UTC)
+    event = Event(
+        id=f"linked-{uuid4().hex}",
+        source=OURSELVES,
+        kind=Kind.MOVER,
+        person=merged.key,
+        profile=Profile(),
+        occurred_at=now,
+        received_at=now,
+        vendor_kind=LINKED,
+    )
+    return [Made(event, Step(now, "link", {"with": key}))]
 
 
 def rename(pipe: Pipeline, event: Event, key: str, other: str) -> None:

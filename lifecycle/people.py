@@ -17,7 +17,7 @@ from redis.exceptions import WatchError
 from rq import Queue
 
 from lifecycle import keys, meanwhile, metrics
-from lifecycle.event import OPEN_STATES
+from lifecycle.event import OPEN_STATES, State
 from lifecycle.leases import LeaseLost, Leases
 from lifecycle.made import keep
 from lifecycle.person import Person
@@ -63,16 +63,35 @@ class People:
         return Person.model_validate_json(found) if found else Person(key=key)
 
     def mailbox(self, key: str) -> list[Kept]:
-        """Return the person's unsettled events, oldest arrival first, at most MAILBOX_READ_MAX."""
+        """Return the person's unsettled events, oldest arrival first, at most MAILBOX_READ_MAX.
+
+        Of more than that first those that were never read, then those that wait for nothing but a target or their date.
+        """
         return self.kept_in(keys.mailbox(key), MAILBOX_READ_MAX)
 
     def kept_in(self, name: str, number_max: int) -> list[Kept]:
-        """Return the first events of a list of refs."""
-        refs: Any = self.redis.lrange(name, 0, number_max - 1)
+        """Return so many events of a list of refs."""
+        refs: Any = self.redis.lrange(name, 0, -1)
+        if len(refs) > number_max:
+            urgency = self._urgency(refs)
+            refs = sorted(refs, key=urgency.__getitem__)[:number_max]
         with self.redis.pipeline(transaction=False) as pipe:
             for ref in refs:
                 pipe.hmget(keys.event(ref.decode()), *KEPT_FIELDS)
             return [kept_of(found) for found in pipe.execute()]
+
+    def _urgency(self, refs: Sequence[bytes]) -> dict[bytes, tuple[int, float]]:
+        """Return by ref the less, the sooner it is to be read: what was never read, what was tried, what is ahead."""
+        with self.redis.pipeline(transaction=False) as pipe:
+            for ref in refs:
+                pipe.hget(keys.event(ref.decode()), "state")
+                pipe.zscore(keys.DUE, ref)
+            answers = pipe.execute()
+        states, due = answers[::2], answers[1::2]
+        ranks = {State.KEPT.value.encode(): 0, State.POSTPONED.value.encode(): 1}
+        return {
+            ref: (ranks.get(state, 2), float(moment or 0)) for ref, state, moment in zip(refs, states, due, strict=True)
+        }
 
     def owner_of(self, target: str, account_id: str) -> str | None:
         """Return the key of the person whose account this was settled to be; None for nobody's."""
@@ -99,7 +118,7 @@ class People:
                     self.check_lease(pipe, key, token)
                     refs: Any = pipe.lrange(keys.mailbox(key), 0, -1)
                     now = meanwhile.look(pipe, before, settled)
-                    more = _unread(refs, read, progress=progress) or bool(now.revived) or now.ruled
+                    more = self._unread(refs, read, progress=progress) or bool(now.revived) or now.ruled
                     names, kin = self.names_won(pipe, settled.person)
                     pipe.multi()
                     for target, account_id in settled.forgotten:
@@ -119,6 +138,13 @@ class People:
                     continue
                 return more
         raise LeaseLost("the mailbox never stood still", reason="lease_lost")
+
+    def _unread(self, refs: Sequence[bytes], read: set[str], *, progress: bool) -> bool:
+        """Tell whether another read would bring something new; what lies beyond one waits until some is settled."""
+        unread = [ref for ref in refs if ref.decode() not in read]
+        if len(refs) <= MAILBOX_READ_MAX:
+            return bool(unread)
+        return progress or any(rank == 0 for rank, _ in self._urgency(unread).values())
 
     def check_lease(self, pipe: Pipeline, key: str, token: str) -> None:
         """Raise LeaseLost unless this is the lease's token, as a part of a step that watches it."""
@@ -210,9 +236,3 @@ def _leave_line(pipe: Pipeline, key: str, target: str) -> None:
     """Take a person out of the line before a target."""
     pipe.zrem(keys.waiting(target), key)
     pipe.hdel(keys.needs(target), key)
-
-
-def _unread(refs: Sequence[bytes], read: set[str], *, progress: bool) -> bool:
-    """Tell whether another read would bring something new; what lies beyond one read waits until some is settled."""
-    fresh = any(ref.decode() not in read for ref in refs[:MAILBOX_READ_MAX])
-    return fresh or (progress and len(refs) > MAILBOX_READ_MAX)

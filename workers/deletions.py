@@ -96,8 +96,8 @@ def _waits(config: Config, person: Person, target: str, account: Account) -> boo
 
 def _deletion(config: Config, person: Person, target: str, account: Account, now: datetime) -> Event:
     section, status = config.targets[target], person.status
-    # The same leave of the same account never makes two.
-    cause = json.dumps([target, account.id, _said_last(person)]).encode()
+    # Of two that are made for the same leave, the policy having changed its mind meanwhile, each has its own name.
+    cause = json.dumps([target, account.id, _said_last(person), str(account.settled_at)]).encode()
     digest = base64.b32encode(hashlib.sha256(cause).digest()).decode().lower()[:ID_CHARS]
     return Event(
         id=f"delete-{digest}",

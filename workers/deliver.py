@@ -44,6 +44,7 @@ class Deliverer:
         signal: Any = self._redis.hgetall(keys.signal(signal_id))
         delivery: Any = self._redis.hgetall(keys.delivery(signal_id, name))
         if not signal or delivery.get(b"state", b"").decode() != WAITING:
+            self._redis.zrem(keys.UNDELIVERED, f"{signal_id}:{name}")
             return
         number = int(delivery[b"attempts"]) + 1
         started = datetime.now(UTC)

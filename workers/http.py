@@ -8,6 +8,7 @@ import httpx
 
 from lifecycle import __version__
 from lifecycle.errors import Postponed, Refused
+from workers.deadline import Deadlined, begin
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 10.0
@@ -47,9 +48,8 @@ class Http:
         """Make the client; a transport stands in for the network in tests and pins addresses for subscribers."""
         self._bytes_max = bytes_max
         self._client = httpx.Client(
-            transport=transport,
+            transport=transport or _network(),
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=KEEP_ALIVE_SECONDS),
             headers={"user-agent": USER_AGENT},
             follow_redirects=False,
             trust_env=False,
@@ -70,6 +70,7 @@ class Http:
         ``tls_name`` is the name that the certificate must have when the URL names an address.
         """
         started = time.monotonic()
+        begin(ANSWER_SECONDS + CONNECT_SECONDS)
         try:
             extensions = {"sni_hostname": tls_name} if tls_name else {}
             request = self._client.build_request(
@@ -90,6 +91,14 @@ class Http:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def _network() -> httpx.BaseTransport:
+    limits = httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=KEEP_ALIVE_SECONDS)
+    transport = httpx.HTTPTransport(limits=limits, trust_env=False)
+    # httpx hands no network of one's own to its pool.
+    transport._pool._network_backend = Deadlined()  # noqa: SLF001
+    return transport
 
 
 def _read(answer: httpx.Response, bytes_max: int, started: float) -> bytes:

@@ -4,7 +4,7 @@ from functools import partial
 
 from lifecycle.config import Config
 from lifecycle.links import Links
-from lifecycle.person import Person, Status, alias_of
+from lifecycle.person import Person, alias_of
 from workers.order import Order
 from workers.tenure import overruled, remembered, standing, words_of
 
@@ -62,11 +62,10 @@ def united(config: Config, person: Person, other: Person) -> Person:
 
 
 def _came_after(one: Person, left: Person) -> bool:
-    """Tell whether somebody joined after another had left."""
-    if one.status is None or left.status is None:
+    """Tell whether somebody joined after another had left; of whom nobody says so yet, that may still be said."""
+    if not left.has_left or left.status is None or one.has_left:
         return False
-    statuses = (one.status.value, left.status.value)
-    return statuses == (Status.ACTIVE.value, Status.LEFT.value) and one.status.at > left.status.at
+    return one.status is None or one.status.at > left.status.at
 
 
 def _sources(person: Person) -> set[str]:

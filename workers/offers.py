@@ -65,26 +65,33 @@ class Offers:
         offer(pipe, self._queues[lane], CONVERGE, key, lane, first=True)
 
     def events(self, refs: Sequence[str]) -> None:
-        """Offer each person who has one of these events and neither a job nor a place in a line; a look is apart."""
-        worked_on = self._persons_with_jobs(LEAVERS, PEOPLE) | self._persons_in_line() if refs else set()
-        looked_up = self._persons_with_jobs(LOOKUPS) if refs else set()
+        """Offer each person who has one of these events and neither a job nor a place in a line; a look is apart.
+
+        Of a lane with so many jobs that not all can be looked at nobody is offered: it works, or its jobs are there.
+        """
+        if not refs:
+            return
+        working, looking = self._persons_with_jobs(LEAVERS, PEOPLE), self._persons_with_jobs(LOOKUPS)
+        worked_on = working | self._persons_in_line() if working is not None else None
         for ref in refs:
             record: Any = self._redis.hmget(keys.event(ref), *KEPT_FIELDS)
             person, state, lane = _standing(record)
-            offered = looked_up if lane == LOOKUPS else worked_on
-            if person is None or person in offered or state not in OPEN_STATES:
+            offered = looking if lane == LOOKUPS else worked_on
+            if person is None or offered is None or person in offered or state not in OPEN_STATES:
                 continue
             offered.add(person)
             self.again(Work(CONVERGE, (person, lane), None), lane)
 
-    def _persons_with_jobs(self, *lanes: str) -> set[str]:
-        """Return whom any job is about; what lies beyond the bound is not looked at, and waits for another audit."""
+    def _persons_with_jobs(self, *lanes: str) -> set[str] | None:
+        """Return whom any job is about; None where there are more than can be looked at."""
         ids: list[bytes] = []
         for queue in (self._queues[lane] for lane in lanes):
             lists: Any = (
                 self._redis.lrange(queue.key, 0, JOBS_MAX),
                 self._redis.zrange(queue.scheduled_job_registry.key, 0, JOBS_MAX),
             )
+            if any(len(found) > JOBS_MAX for found in lists):
+                return None
             ids += [*lists[0], *lists[1]]
         with self._redis.pipeline(transaction=False) as pipe:
             for job_id in ids:

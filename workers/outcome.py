@@ -91,5 +91,7 @@ class Result:
     confirm_by: datetime | None = None
     excesses: Sequence[Excess] = ()
     """What was not taken away, for safety's sake."""
+    known_at: datetime | None = None
+    """When the account was settled before."""
     moot: frozenset[str] = frozenset()
     """The safety limits of which the attempt had nothing to ask."""

@@ -80,7 +80,7 @@ def _signals(
     now: datetime,
 ) -> list[Signal]:
     deletions = {event.about: event for event in folded.counting if event.about}
-    found = signals_for(person, cause, results, now, deletions) if cause else []
+    found = signals_for(person, cause, results, now, deletions, folded.person) if cause else []
     for kept in mailbox:
         left_out = folded.left_out.get(kept.event.ref)
         if left_out is not None and left_out.state is State.FAILED:

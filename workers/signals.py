@@ -31,14 +31,20 @@ def signals_for(
     results: Sequence[Result],
     now: datetime,
     deletions: Mapping[str, Event] = MappingProxyType({}),
+    before: Person | None = None,
 ) -> list[Signal]:
-    """Return the signals of an attempt; ``deletions`` are the events of ours that deleted, by target."""
+    """Return the signals of an attempt; ``deletions`` are the events of ours that deleted, by target.
+
+    ``before`` is what was known when it began: a change that is made again later is news.
+    """
     signals = []
     for result in results:
+        since = before.accounts.get(result.place) if before else None
+        found = replace(result, known_at=since.settled_at if since else None)
         if result.agreement.change:
-            signals.append(_change(str(result.agreement.change), person, cause, result, now))
+            signals.append(_change(str(result.agreement.change), person, cause, found, now))
         if result.agreement.deleted_at:
-            gone = replace(result, agreement=_deletion(result.agreement))
+            gone = replace(found, agreement=_deletion(result.agreement))
             signals.append(_change("deleted", person, deletions.get(result.place, cause), gone, now))
         if result.state is State.FAILED:
             signals.append(_failed(person, cause, result, now))
@@ -87,7 +93,8 @@ def _change(change: str, person: Person, cause: Event, result: Result, now: date
         "latency_ms": round((now - cause.begins_at).total_seconds() * 1000),
     }
     # One event may change an account twice, when its groups or its tokens had trouble; each change is news of its own.
-    moved = [account.active if account else None, agreement.groups_added, agreement.groups_removed]
+    moved: list[Any] = [account.active if account else None, agreement.groups_added, agreement.groups_removed]
+    moved += [iso(result.known_at)] if result.known_at else []
     what = json.dumps([*moved, "sessions"] if agreement.sessions_revoked else moved)
     return make_signal(
         f"person.{change}",

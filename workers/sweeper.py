@@ -36,7 +36,7 @@ LEADER_MILLISECONDS = 1_500
 CALM_SECONDS = 4.0
 # A live worker needs milliseconds from the pop to the lease.
 ORPHAN_SECONDS = 1.5
-AUDIT_SECONDS, AUDIT_AGE_SECONDS = 15.0, 10.0
+DUE_SECONDS, AUDIT_SECONDS, AUDIT_AGE_SECONDS = 2.0, 15.0, 10.0
 DEAD_MAX, LISTED_MAX, AUDIT_EVENTS_MAX = 100, 100, 500
 # One that is due and was not begun by then has lost its job.
 OVERDUE_SECONDS, OVERDUE_MAX = 3.0, 500
@@ -56,7 +56,7 @@ class Sweeper:
         self._queues = queues
         self._offers = Offers(redis, queues)
         self._leads_since: float | None = None
-        self._audited_at = 0.0
+        self._audited_at = self._due_at = 0.0
         self._audited: dict[str, int] = {}
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="sweeper")
@@ -74,7 +74,10 @@ class Sweeper:
         """Look once, if this process leads."""
         if not self._leads():
             return
-        looks = [self.resume_dead, self.resume_orphans, self.resume_overdue, self.resume_due]
+        looks = [self.resume_dead, self.resume_orphans, self.resume_overdue]
+        if time.monotonic() - self._due_at > DUE_SECONDS:
+            self._due_at = time.monotonic()
+            looks.append(self.resume_due)
         if time.monotonic() - self._audited_at > AUDIT_SECONDS:
             self._audited_at = time.monotonic()
             looks.append(self.audit)

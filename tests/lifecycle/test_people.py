@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from lifecycle.event import Kind, State
 from lifecycle.keys import LEASE_MILLISECONDS
-from lifecycle.leases import LeaseLost
+from lifecycle.leases import HELD_SECONDS_MAX, LeaseLost
 from lifecycle.people import MAILBOX_READ_MAX, People
 from lifecycle.person import Fact, Person, Status
 from lifecycle.queue import LEAVERS, PEOPLE, lanes
@@ -306,6 +307,47 @@ def test_step_whose_answer_was_lost_is_made_once(redis: Redis, redis_server: Red
     assert redis.llen("gatepost:trace:hris:evt-1") == 1
 
 
+def test_lease_whose_release_failed_ends_by_itself(people: People, redis: Redis) -> None:
+    """A job whose end was cut short holds nobody: what it could not give back is not renewed."""
+    token = str(people.take("E1042"))
+    free, people.leases._free = people.leases._free, redis.register_script("return redis.error_reply('MISCONF')")
+    with pytest.raises(ResponseError):
+        people.free("E1042", token)
+    people.leases._free = free
+    redis.pexpire("gatepost:lease:E1042", 1)
+
+    people.leases.renew_all()
+
+    assert people.leases._held == {}
+
+
+def test_lease_of_a_job_that_hangs_is_renewed_no_longer_than_a_job_may_take(people: People, redis: Redis) -> None:
+    """A thread that never comes back would keep its person from everybody else."""
+    people.take("E1042")
+    token, since = people.leases._held["E1042"]
+    people.leases._held["E1042"] = token, since - HELD_SECONDS_MAX - 1
+    redis.pexpire("gatepost:lease:E1042", 100)
+
+    people.leases.renew_all()
+
+    left: Any = redis.pttl("gatepost:lease:E1042")
+    assert left <= 100
+
+
+def test_leaver_behind_a_heap_of_dates_is_read(people: People, redis: Redis) -> None:
+    """What waits for its date fills no read that somebody else needs."""
+    later = NOW + timedelta(days=30)
+    put(redis, *(event(f"later-{number}", at=NOW) for number in range(MAILBOX_READ_MAX)))
+    token = str(people.take("E1042"))
+    steps = [Settlement(kept, State.SCHEDULED, {}, (), due_at=later) for kept in people.mailbox("E1042")]
+    put(redis, event("left"))
+
+    more = people.settle(token, Settled(person("E1042"), steps))
+
+    read = [kept.event.id for kept in people.mailbox("E1042")]
+    assert (more, read[0], len(read)) == (True, "left", MAILBOX_READ_MAX)
+
+
 def test_old_places_are_trimmed(redis: Redis) -> None:
     """Lists by time do not grow without end: what is past its retention leaves them with the next settlement."""
     old = NOW - timedelta(days=91)
@@ -363,16 +405,18 @@ def test_outcome_is_read_back_as_the_state_that_was_settled(people: People, redi
     assert kept.deliveries["crm"].outcome is State.POSTPONED
 
 
-def test_more_events_than_one_read_are_read_once_some_are_settled(people: People, redis: Redis) -> None:
-    """What lies beyond one read is not asked for while all that was read is postponed, and is when some is settled."""
+def test_more_events_than_one_read_are_read_once_each(people: People, redis: Redis) -> None:
+    """What lies beyond one read comes next; when all is postponed nothing is asked for, until some is settled."""
     put(redis, *(event(f"e{number}") for number in range(MAILBOX_READ_MAX + 1)))
     token = people.take("E1042")
 
+    fresh = people.settle(str(token), settled(people, state=State.POSTPONED))
+    first = people.mailbox("E1042")[0].event.id
     waits = people.settle(str(token), settled(people, state=State.POSTPONED))
     token = people.take("E1042")
     more = people.settle(str(token), settled(people, state=State.APPLIED))
 
-    assert (waits, more) == (False, True)
+    assert (fresh, first, waits, more) == (True, f"e{MAILBOX_READ_MAX}", False, True)
     assert len(people.mailbox("E1042")) == 1
 
 
