@@ -168,6 +168,19 @@ def test_other_targets_make_none(leaver: str, delete_after: str | None) -> None:
     assert with_deletions(config, known, frozenset(), AT) == (known, [])
 
 
+def test_deletion_that_is_made_anew_has_a_name_of_its_own() -> None:
+    """The policy changed its mind and back: the first one is settled, and would be taken for the second."""
+    config = make_config(**LATER)
+    names = set()
+    for minute in (0, 0, 1):
+        account = Account(id="u-7", active=False, settled_at=AT + timedelta(minutes=minute))
+        known = person("left").model_copy(update={"accounts": {"crm": account}})
+        _, made = with_deletions(config, known, frozenset(), AT)
+        names.add(made[0].event.id)
+
+    assert len(names) == 2
+
+
 def test_accounts_of_who_works_here_and_that_are_not_out_make_none() -> None:
     """Neither is somebody who left, and locked out."""
     inactive, active, unknown = Account(id="u-7", active=False), Account(id="u-7", active=True), Account(id="u-7")

@@ -307,6 +307,19 @@ def test_delivery_that_has_ended_is_left_alone(make_post: MakePost) -> None:
     assert len(receiver.taken) == 1
 
 
+def test_delivery_that_has_ended_is_no_more_to_be_looked_for(make_post: MakePost, redis: Redis) -> None:
+    """A job that comes for one that ended takes it off the list of what is on its way."""
+    with Receiver() as receiver:
+        post = make_post(receiver.url)
+        post.attempt()
+        redis.zadd(keys.UNDELIVERED, {f"{post.signal.id}:siem": 1})
+
+        post.attempt()
+
+    assert redis.zcard(keys.UNDELIVERED) == 0
+    assert len(receiver.taken) == 1
+
+
 def test_attempt_is_recorded_once_where_redis_dies_before_it_says_so(
     make_post: MakePost, redis_server: RedisServer
 ) -> None:

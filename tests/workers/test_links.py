@@ -7,15 +7,16 @@ import httpx
 import pytest
 from redis import Redis
 
+from lifecycle import keys
 from lifecycle.config import Config
 from lifecycle.event import Event, Kind, State
 from lifecycle.leases import LeaseLost
 from lifecycle.links import Links
 from lifecycle.people import People
-from lifecycle.person import Person
+from lifecycle.person import Fact, Person
 from lifecycle.policy import Policy
 from lifecycle.queue import lanes
-from lifecycle.settlement import Kept
+from lifecycle.settlement import Kept, Settled
 from tests.workers.fake_scim import FakeScim
 from tests.workers.stories import AT, BO, Stage, event, target
 from workers.fold import fold
@@ -111,6 +112,45 @@ def test_both_heard_at_once_become_one(stage: Stage, fake: FakeScim) -> None:
     keys = {Links(stage.people).linked(key) or key for key in ("00u1", "E1042")}
     assert len(keys) == 1
     assert stage.records.event("left", ["hris"])["person"] in keys
+
+
+def test_one_of_two_had_left_when_the_account_was_made(stage: Stage, fake: FakeScim) -> None:
+    """Both were settled before either was known to be the other: the one that they make is worked on at once."""
+    stage.hear(event(Kind.JOINER, "joined", **BO))
+    work(stage)
+    facts = {"email": Fact(value=BO["email"], at=AT, event="okta:gone")}
+    left = Fact(value="left", at=AT + timedelta(minutes=5), event="okta:gone")
+    other = Person(key="00u1", status=left, facts=facts, ids=("okta:00u1",))
+    stage.people.settle(str(stage.people.take("00u1")), Settled(other, []))
+
+    stage.work("00u1")
+    work(stage)
+
+    assert [each["active"] for each in fake.users()] == [False]
+    (ours,) = stage.records.events(source="gatepost").items
+    assert (ours["state"], ours["kind"]) == ("applied", "mover")
+
+
+def test_mover_of_a_stranger_is_not_taken_for_who_left(stage: Stage) -> None:
+    """The address was given to somebody of whom nobody said yet that they joined: that may still be said."""
+    for each in (okta(Kind.JOINER, "created", 0), okta(Kind.LEAVER, "gone", 5)):
+        stage.hear(each)
+        work(stage)
+
+    moved = event(Kind.MOVER, "moved", minute=20, person="E9", external_id="E9", email=BO["email"], title="Lead")
+    stage.hear(moved)
+    work(stage)
+
+    assert Links(stage.people).linked("E9") is None
+    assert stage.person("00u1").value("title") is None
+
+
+def test_key_that_was_linked_twice_is_found(stage: Stage, redis: Redis) -> None:
+    """Two were one, and that one was a third's: the first key leads to the last."""
+    redis.set(keys.link("E1"), "E2")
+    redis.set(keys.link("E2"), "E3")
+
+    assert Links(stage.people).linked("E1") == "E3"
 
 
 def test_older_joiner_of_the_other_source_revives_nobody(stage: Stage, fake: FakeScim) -> None:

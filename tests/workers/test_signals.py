@@ -154,6 +154,19 @@ def test_id_comes_from_the_cause() -> None:
     assert made(result(change="updated"))[0][0].id != later.id
 
 
+def test_change_that_is_made_again_is_news() -> None:
+    """Somebody let the account in by hand, and a retry locks it out again: another id than before."""
+
+    def told(settled_at: datetime) -> str:
+        account = Account(id="u-7", settled_at=settled_at)
+        before = person("left", **BO).model_copy(update={"accounts": {"crm": account}})
+        (found,) = signals_for(before, LEAVER, [result(change="suspended")], NOW, before=before)
+        return found.id
+
+    assert told(NOW) == told(NOW)
+    assert told(NOW) != told(NOW + timedelta(minutes=1))
+
+
 def test_failure_that_happens_again_is_news() -> None:
     """After a retry the same event may fail again, under an id of its own."""
     (again,) = signals_for(person(), LEAVER, [result(State.FAILED)], NOW + timedelta(hours=1))

@@ -15,7 +15,7 @@ from lifecycle.people import People
 from lifecycle.queue import LEAVERS, PEOPLE, lanes
 from tests.workers.fake_scim import FakeScim
 from tests.workers.stories import BO, Stage, event, target
-from workers import sweeper
+from workers import offers, sweeper
 from workers.pulse import Pulse
 from workers.sweeper import Sweeper
 
@@ -177,6 +177,20 @@ def test_event_whose_job_was_lost_is_offered(
     swept.audit()
 
     assert sorted(offered(redis, PEOPLE)) == ["E1042", "E7"]
+
+
+def test_lane_with_more_jobs_than_can_be_looked_at_is_left_alone(
+    stage: Stage, swept: Sweeper, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has no job cannot be told from who has one: nobody is offered twice, at each audit once more."""
+    monkeypatch.setattr(sweeper, "AUDIT_AGE_SECONDS", -10)
+    monkeypatch.setattr(offers, "JOBS_MAX", 1)
+    for key in ("E1", "E2", "E3"):
+        stage.hear(event(Kind.JOINER, key, person=key, external_id=key))
+
+    swept.audit()
+
+    assert offered(redis, PEOPLE) == ["E1", "E2", "E3"]
 
 
 def test_scheduled_event_whose_job_was_lost_is_offered_when_due(stage: Stage, swept: Sweeper, redis: Redis) -> None:
