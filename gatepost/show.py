@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from lifecycle.check import Line
 
@@ -26,7 +26,8 @@ COLORS = {
     "wrong": "red",
 }
 
-WIDTH_OF_A_PIPE = 140
+# Nothing is cut where nobody sees the edge.
+WIDTH_OF_A_PIPE = 500
 
 console = Console(highlight=False, soft_wrap=True)
 if not console.is_terminal:
@@ -43,7 +44,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: st
     if not rows:
         console.print(empty)
         return
-    drawn = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    # An id that is cut is no id.
+    heads = [Column(column, overflow="fold") for column in columns]
+    drawn = Table(*heads, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for row in rows:
         drawn.add_row(*(_cell(cell) for cell in row))
     console.print(drawn)

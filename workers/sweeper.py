@@ -32,8 +32,9 @@ from workers.offers import Offers, Work
 
 TICK_SECONDS, TROUBLE_SECONDS = 0.4, 1.0
 LEADER_MILLISECONDS = 1_500
-# After a restart of Redis every lease and every heartbeat looks expired for a moment: nobody is taken for dead then.
-CALM_SECONDS = 4.0
+# After a restart of Redis every lease and every heartbeat looks expired for a moment: nobody is taken for dead then,
+# nor by a leader that has just begun, whose own connection may have been away with all the others'.
+CALM_SECONDS, REDIS_CALM_SECONDS = 1.5, 5
 # A live worker needs milliseconds from the pop to the lease.
 ORPHAN_SECONDS = 1.5
 DUE_SECONDS, AUDIT_SECONDS, AUDIT_AGE_SECONDS = 2.0, 15.0, 10.0
@@ -111,7 +112,10 @@ class Sweeper:
             self._resume(key, entry, ended_at - keys.LEASE_MILLISECONDS if died else None)
 
     def _is_calm(self) -> bool:
-        return self._leads_since is not None and time.monotonic() - self._leads_since > CALM_SECONDS
+        if self._leads_since is None or time.monotonic() - self._leads_since < CALM_SECONDS:
+            return False
+        told: Any = self._redis.info("server")
+        return int(told["uptime_in_seconds"]) > REDIS_CALM_SECONDS
 
     def _resume(self, key: str, entry: bytes, died_at: float | None) -> None:
         """Offer a person and forget the dead worker, in one step; ``died_at`` is when it last renewed its lease."""

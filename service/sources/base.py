@@ -132,8 +132,12 @@ def person_key(profile: Profile) -> str:
 
 
 def source_time(moment: datetime, now: datetime) -> datetime:
-    """Return the source's time in UTC, at most a little ahead of ours: a wrong clock must not outrank all else."""
-    return min(in_utc(moment), now + AHEAD_MAX)
+    """Return the source's time in UTC; one that is more than a little ahead of ours is wrong, and ours is taken.
+
+    A wrong clock must not outrank all else.
+    """
+    found = in_utc(moment)
+    return found if found <= now + AHEAD_MAX else now
 
 
 def effect(told: date | None) -> dict[str, Any]:

@@ -16,6 +16,16 @@ def explained(**detail: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     return event | {"source": "hris", "id": "evt-1", "kind": "mover", "person": "E1042", "timeline": [step]}
 
 
+def test_no_id_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is listed is typed again: release, drop and retry want it whole."""
+    name = f"hris:employment-termination-{'0c7c1' * 12}"
+    failure = {"failed_at": None, "id": name, "type": "event", "state": "failed", "reason": "r", "detail": "d" * 200}
+
+    show.failures([failure])
+
+    assert name in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("detail", "said"),
     [

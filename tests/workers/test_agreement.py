@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -10,9 +11,10 @@ from redis import Redis
 
 from lifecycle import keys
 from lifecycle.errors import Held, Postponed, Refused
+from lifecycle.person import Account, Entitlements
 from tests.checklist.encounter import Encounter, Proceed, bo, granted
-from tests.workers.fake_scim import Quirk, Said, reply
-from tests.workers.stories import BO
+from tests.workers.fake_scim import Quirk, Said, answers, reply
+from tests.workers.stories import BO, Meeting, person
 
 Meet = Callable[..., Encounter]
 AGENTS = {"displayName": "Agents"}
@@ -23,6 +25,36 @@ ADDRESS = 'addresses[type eq "work"]'
 def meet(redis: Redis) -> Meet:
     """Meet a server: ``meet(Quirk..., way=...)``."""
     return lambda *quirks, **fields: Encounter(redis, frozenset(quirks), **fields)
+
+
+# ---- what is read a moment after it was written
+
+
+@pytest.mark.parametrize("status", ["left", "active"])
+def test_read_that_shows_the_opposite_of_what_was_written_is_not_believed(redis: Redis, status: str) -> None:
+    """The target shows what was before: who was let in a moment ago is locked out, whatever a read says."""
+    now = datetime.now(UTC)
+    before = Entitlements(at=now) if status == "active" else None
+    account = Account(id="u-7", user_name=BO["email"], active=status == "left", settled_at=now, before=before)
+    meeting = Meeting(redis, account=account)
+    meeting.fake.add("Users", id="u-7", userName=BO["email"], externalId="E1042", active=status == "left")
+    stale = {**meeting.fake.user(BO["email"]), "active": status == "active"}
+    meeting.fake.next(answers(200, stale), on="GET /Users/u-7")
+
+    meeting.agree(person(status, **BO))
+
+    assert meeting.fake.user(BO["email"])["active"] is (status == "active")
+
+
+def test_read_that_shows_what_an_earlier_attempt_wrote_is_believed(redis: Redis) -> None:
+    """Its answer was lost, and the account is out: nothing is written again."""
+    account = Account(id="u-7", user_name=BO["email"], active=True, settled_at=datetime.now(UTC))
+    meeting = Meeting(redis, account=account)
+    meeting.fake.add("Users", id="u-7", userName=BO["email"], externalId="E1042", active=False)
+
+    meeting.agree(person("left", **BO), cautious=True)
+
+    assert meeting.fake.writes() == []
 
 
 # ---- whose the created account is

@@ -1179,3 +1179,15 @@ def test_tries_end(stage: Stage, fake: FakeScim, redis: Redis) -> None:
     stage.work()
 
     assert (stage.state("joined"), stage.found("joined")["reason"]) == ("failed", "unreachable")
+
+
+def test_joiner_without_a_name_waits_a_moment_for_the_rest(stage: Stage, fake: FakeScim) -> None:
+    """A later event overtook the first one, which has the address: nobody is alarmed, and all of it is applied."""
+    stage.tell(event(Kind.JOINER, "again", minute=5, external_id="E1042", title="Lead"))
+    first = stage.state("again")
+
+    stage.tell(event(Kind.JOINER, "joined", **BO))
+
+    assert (first, stage.state("again"), stage.state("joined")) == ("postponed", "applied", "applied")
+    assert "delivery.failed" not in {signal["type"] for signal in stage.signals()}
+    assert fake.user(BO["email"])["title"] == "Lead"

@@ -27,8 +27,9 @@ def stage(redis: Redis) -> Stage:
 
 
 @pytest.fixture
-def swept(redis: Redis) -> Sweeper:
-    """Give a sweeper that has led for long enough to tell who is dead."""
+def swept(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Sweeper:
+    """Give a sweeper that has led for long enough to tell who is dead, of a Redis that is up for long."""
+    monkeypatch.setattr(sweeper, "REDIS_CALM_SECONDS", -1)
     queues = lanes(redis)
     found = Sweeper(redis, "me", People(redis, queues), queues)
     found.tick()
@@ -93,8 +94,23 @@ def test_worker_that_lives_is_not_blamed(stage: Stage, swept: Sweeper, redis: Re
     assert redis.hget(keys.event("hris:left"), "deaths") is None
 
 
+def test_nobody_is_blamed_after_a_restart_of_redis(
+    stage: Stage, swept: Sweeper, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All leases and all heartbeats have ended by then, of whoever lives too."""
+    monkeypatch.setattr(sweeper, "REDIS_CALM_SECONDS", 10**9)
+    stage.hear(event(Kind.LEAVER, "left", **BO))
+    empty(redis)
+    die(redis, "E1042")
+
+    swept.tick()
+
+    assert offered(redis, LEAVERS) == ["E1042"]
+    assert redis.hget(keys.event("hris:left"), "deaths") is None
+
+
 def test_new_leader_blames_nobody(stage: Stage, redis: Redis) -> None:
-    """After a restart of Redis all heartbeats are missing for a moment; who was worked on is offered all the same."""
+    """Its own connection may have been away with all the others'; who was worked on is offered all the same."""
     stage.hear(event(Kind.LEAVER, "left", **BO))
     empty(redis)
     die(redis, "E1042")

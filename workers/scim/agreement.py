@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from lifecycle.errors import Held
 from lifecycle.person import Account
@@ -18,6 +18,9 @@ from workers.scim.find import find
 from workers.scim.lockout import LockedOut, had, is_awaited, is_revoked, lock_out
 from workers.scim.members import keep_groups, settled_in_batch
 from workers.task import Agreement, Task, worse
+
+# So long after a write of ours a read that shows the opposite is not believed, whatever the profile says of lag.
+RECENT_SECONDS = 10
 
 
 def agree(task: Task, *, locked_out: LockedOut | None = None) -> Agreement:
@@ -55,9 +58,33 @@ def agree(task: Task, *, locked_out: LockedOut | None = None) -> Agreement:
     return agreement
 
 
+def _as_written(task: Task, found: Resource) -> Resource:
+    """Return the account as we wrote it a moment ago, where a read shows the opposite: it may show what was before.
+
+    Whoever is to be locked out, and was let in a moment ago, is not out because a read says so.
+    """
+    known, wanted = task.account, task.wanted.active
+    if known is None or known.id != str(found["id"]) or (is_active(found) is not False) is not wanted:
+        return found
+    # Where reads do not lag, an earlier attempt whose answer was lost explains what is read.
+    is_explained = task.cautious and not task.can.lag_seconds
+    at = _let_in_at(known) if wanted is False else known.before.at if known.before else None
+    since = datetime.now(UTC) - timedelta(seconds=max(task.can.lag_seconds, RECENT_SECONDS))
+    if is_explained or at is None or at < since:
+        return found
+    others = {name: value for name, value in found.items() if name.lower() != "active"}
+    return others | {"active": not wanted}
+
+
+def _let_in_at(known: Account) -> datetime | None:
+    """Return when the account was last settled to be active, unless the target took a suspension since."""
+    at = known.settled_at if known.active is not False else None
+    return None if at and known.before and known.before.at >= at else at
+
+
 def _existing(task: Task) -> Created | None:
     found = find(task)
-    return None if found is None else Created(found, fresh=False, complete=False)
+    return None if found is None else Created(_as_written(task, found), fresh=False, complete=False)
 
 
 def terms_of(task: Task) -> Terms:

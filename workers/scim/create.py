@@ -45,7 +45,7 @@ def create(task: Task, terms: Terms) -> Created:
     Raises Refused, Held or Postponed when there is none then.
     """
     if not task.wanted.user_name:
-        raise Refused(
+        raise Postponed(
             "neither user_name nor email is known, and an account needs a userName", reason="user_name_missing"
         )
     body, refused = new_account(task.wanted, terms)

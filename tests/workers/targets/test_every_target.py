@@ -471,10 +471,10 @@ def test_create_that_does_not_say_what_it_made_is_found_by_the_next_attempt(adap
 
 @every_target
 def test_person_without_a_name_is_not_created(adapter: str, redis: Redis) -> None:
-    """An account needs a userName; without one nothing is sent but the look-up, and the operator is told."""
+    """An account needs a userName; without one nothing is sent but the look-up; a moment later it may be known."""
     meeting = meet(redis, adapter)
 
-    error = raised(Refused, lambda: meeting.agree(person(external_id="E1042", title="Agent")))
+    error = raised(Postponed, lambda: meeting.agree(person(external_id="E1042", title="Agent")))
 
     assert error.reason == "user_name_missing"
     assert meeting.fake.writes() == []

@@ -1,0 +1,23 @@
+"""The source's time: what can be, counts; what lies far ahead is a wrong clock, and our own counts."""
+
+from datetime import timedelta
+
+import pytest
+
+from service.sources.base import AHEAD_MAX, source_time
+from tests.notices import AT
+
+
+@pytest.mark.parametrize(
+    ("ahead", "counts"),
+    [
+        (timedelta(days=-3), timedelta(days=-3)),
+        (AHEAD_MAX, AHEAD_MAX),
+        (AHEAD_MAX + timedelta(seconds=1), timedelta()),
+        (timedelta(hours=5, minutes=45), timedelta()),
+    ],
+    ids=["of the past", "clocks apart", "too far", "local time sent as UTC"],
+)
+def test_wrong_clock_outranks_nobody(ahead: timedelta, counts: timedelta) -> None:
+    """A joiner of tomorrow would leave the leaver of today without effect."""
+    assert source_time(AT + ahead, AT) == AT + counts
