@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lifecycle.config import Config
-from lifecycle.event import OPERATOR, OURSELVES, Event, State
+from lifecycle.event import OPERATOR, OURSELVES, Event, Kind, State
 from lifecycle.person import Fact, Person
 from lifecycle.settlement import DROPPED, Kept
 from workers.dates import is_dated
@@ -100,6 +100,9 @@ def _foreign(config: Config, truth: Fact | None, event: Event) -> LeftOut | None
         return None
     home = config.policy.home_source
     told = event.profile.told()
+    if event.kind is Kind.LEAVER and event.source == home and SOURCE_OF_TRUTH not in told:
+        # Who looks after somebody may be wrongly known; that the home source lets them go is no loop.
+        return None
     said = told.get(SOURCE_OF_TRUTH, truth.value if truth else None)
     if home is None or said in {None, home}:
         return None

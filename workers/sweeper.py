@@ -8,7 +8,6 @@ RQ alone takes more than a minute to notice that a warm worker was killed. These
 * now and then all open events and deliveries: one whose job is in no queue and no schedule, whatever lost it.
 """
 
-import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -140,11 +139,10 @@ class Sweeper:
         for job in self._held_for_long(held):
             work = self._work(job)
             is_orphan = work is not None and not (work.worker and self._redis.exists(keys.alive(work.worker)))
-            if is_orphan and work is not None and self._offers.again(work, held[job]):
-                if held[job] == LOOKUPS and work.worker and self._is_calm():
+            if is_orphan and work is not None:
+                if self._offers.again(work, held[job]) and held[job] == LOOKUPS and work.worker and self._is_calm():
                     self._blame(work.arguments[0])
-                # RQ lists it for another minute.
-                self._redis.zadd(keys.POPPED, {job: math.inf})
+                self._bury(job, held[job])
 
     def _held_for_long(self, held: Mapping[str, str]) -> list[str]:
         """Return the jobs that were popped some time ago; when is known to every leader, however short it leads."""
@@ -159,6 +157,19 @@ class Sweeper:
             *_, old = pipe.execute()
         return [each.decode() for each in old]
 
+    def _bury(self, job: str, lane: str) -> None:
+        """Take a dead worker's job off RQ's books: RQ itself would run it once more, a minute or two later."""
+        queue = self._queues[lane]
+        begun: Any = self._redis.zrange(queue.started_job_registry.key, 0, -1)
+        with self._redis.pipeline() as pipe:
+            pipe.lrem(queue.intermediate_queue_key, 0, job)
+            for entry in begun:
+                if _job_of(entry) == job:
+                    pipe.zrem(queue.started_job_registry.key, entry)
+            pipe.delete(Job.key_for(job))
+            pipe.zrem(keys.POPPED, job)
+            pipe.execute()
+
     def _blame(self, key: str) -> None:
         """Count the death of whoever looked a person up, which takes no lease, with what there was to be read."""
         for kept in Lookups(self._people).unread(key):
@@ -168,8 +179,7 @@ class Sweeper:
         queue = self._queues[lane]
         waiting: Any = self._redis.lrange(queue.intermediate_queue_key, 0, LISTED_MAX - 1)
         begun: Any = self._redis.zrange(queue.started_job_registry.key, 0, LISTED_MAX - 1)
-        # An entry of the registry is a job and its execution.
-        yield from (each.decode().partition(":")[0] for each in (*waiting, *begun))
+        yield from map(_job_of, (*waiting, *begun))
 
     def _work(self, job_id: str) -> Work | None:
         try:
@@ -236,3 +246,8 @@ class Sweeper:
             except RedisError as error:
                 log.warning("sweeper.no_redis", error=type(error).__name__)
                 self._leads_since, pause = None, TROUBLE_SECONDS
+
+
+def _job_of(entry: bytes) -> str:
+    """Return the job that an entry of RQ's names: one of a registry is a job and its execution."""
+    return entry.decode().partition(":")[0]

@@ -67,6 +67,11 @@ def stage(redis: Redis, config: MakeConfig, fake: FakeScim, hr: StaffFile) -> St
     return make_stage(redis, config, fake, hr)
 
 
+@pytest.fixture(autouse=True)
+def _redis_is_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.sweeper.REDIS_CALM_SECONDS", -1)
+
+
 def make_stage(redis: Redis, config: MakeConfig, fake: FakeScim, hr: StaffFile, **section: str) -> Stage:
     """Make that stage; what is given is more of the target's section."""
     hris = {"adapter": "standard_webhooks", "secrets": ["env:HRIS_WHSEC"], "directory": "hr"}

@@ -62,6 +62,17 @@ def test_who_is_not_ours_stays_so_when_it_is_not_said_again(at_once: bool) -> No
     assert found.person.status is None
 
 
+def test_leaver_of_the_home_source_counts_whoever_was_said_to_look_after_the_person() -> None:
+    """An open door is worse than a loop: the home source lets go of somebody, and says no more than that."""
+    joined = event(Kind.JOINER, "joined", **BO, **FOREIGN)
+    left = event(Kind.LEAVER, "left", minute=5).model_copy(update={"source": "okta"})
+
+    found = folded(left, person=folded(joined).person)
+
+    assert left_out(found) == {}
+    assert found.person.has_left
+
+
 def test_who_comes_home_is_ours_from_then_on() -> None:
     """The newest word on it counts, for those that say nothing of it too."""
     joined = event(Kind.JOINER, "joined", **BO, **FOREIGN)

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from redis import Redis
+from rq.job import Job
 
 from lifecycle import keys
 from lifecycle.config import Config
@@ -160,10 +161,28 @@ def test_popped_job_without_a_lease_is_offered_again(stage: Stage, swept: Sweepe
     popped: Any = redis.zrange(keys.POPPED, 0, -1)
     redis.zincrby(keys.POPPED, -sweeper.ORPHAN_SECONDS * 1000, popped[0])
     Sweeper(redis, "me", stage.people, lanes(redis)).tick()
-    redis.delete(keys.resumed("E1042:leavers"))
-    Sweeper(redis, "me", stage.people, lanes(redis)).tick()
 
     assert (at_once, offered(redis, LEAVERS)) == ([], ["E1042"])
+    assert (redis.llen(queue.intermediate_queue_key), redis.zcard(keys.POPPED)) == (0, 0)
+
+
+def test_begun_job_of_a_dead_worker_is_off_the_books(stage: Stage, swept: Sweeper, redis: Redis) -> None:
+    """RQ lists it for a minute and would run it again then; who was worked on was offered by the lease already."""
+    stage.hear(event(Kind.LEAVER, "left", **BO))
+    queue = lanes(redis)[LEAVERS]
+    (job,) = queue.get_jobs()
+    redis.delete(queue.key)
+    job.worker_name = "dead"
+    job.save()
+    redis.zadd(queue.started_job_registry.key, {f"{job.id}:execution": time.time() + 60, "another:one": 1})
+    assert stage.people.take("E1042")
+    redis.zadd(keys.POPPED, {job.id: 1})
+
+    swept.tick()
+
+    assert redis.zrange(queue.started_job_registry.key, 0, -1) == [b"another:one"]
+    assert not Job.exists(job.id, redis)
+    assert offered(redis, LEAVERS) == []
 
 
 def test_job_that_went_on_is_forgotten(stage: Stage, swept: Sweeper, redis: Redis) -> None:
