@@ -14,7 +14,7 @@ from redis.client import Pipeline
 from lifecycle import keys
 from lifecycle.event import STUCK_STATES, State
 from lifecycle.person import Person
-from lifecycle.settlement import KEPT_FIELDS, Kept, Settled, Settlement, kept_of
+from lifecycle.settlement import KEPT_FIELDS, Kept, Ruling, Settled, Settlement, kept_of
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ def _as_ruled(pipe: Pipeline, settlement: Settlement) -> Settlement:
     if not _may_be_ruled(settlement):
         return settlement
     found: Any = pipe.hget(keys.event(settlement.kept.event.ref), "ruling")
-    known = list(settlement.kept.ruling) if settlement.kept.ruling else None
-    if (json.loads(found) if found else None) == known:
+    if (Ruling(*json.loads(found)) if found else None) == settlement.kept.ruling:
         return settlement
     return replace(settlement, state=State.POSTPONED, is_hold=False)
 

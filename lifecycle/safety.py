@@ -13,7 +13,8 @@ LEAVERS, DELETIONS, GROUP_REMOVALS = "leavers", "deletions", "group_removals"
 LIMITS = (LEAVERS, DELETIONS, GROUP_REMOVALS)
 REASONS = {limit: f"too_many_{limit}" for limit in LIMITS}
 """Why an event is held, by the limit that it met."""
-OVERRULED = frozenset(REASONS.values())
+LIMIT_OF = {reason: limit for limit, reason in REASONS.items()}
+OVERRULED = frozenset(LIMIT_OF)
 """The reasons that a release overrules: of any other hold nobody knows yet whom it is about."""
 
 

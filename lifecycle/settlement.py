@@ -17,7 +17,7 @@ from lifecycle.event import OPEN_STATES, STUCK_STATES, Event, Kind, State
 from lifecycle.person import Person
 from lifecycle.queue import LANE_OF_KIND, LOOKUPS
 from lifecycle.reading import Reading
-from lifecycle.safety import OVERRULED
+from lifecycle.safety import LIMIT_OF
 from lifecycle.signal import Signal, iso
 
 TRACE_LINES_MAX = 200
@@ -43,6 +43,12 @@ class Ruling(NamedTuple):
     verdict: str
     by: str
     at: str = ""
+    limits: Sequence[Sequence[str]] = ()
+    """Target and limit of each hold that a release overrules: of what was not held then, nobody decided."""
+
+    def ends(self, target: str, limit: str) -> bool:
+        """Tell whether a hold of this kind stands no longer in the way."""
+        return self.verdict == DROPPED or [target, limit] in map(list, self.limits)
 
 
 class Looked(NamedTuple):
@@ -64,6 +70,7 @@ class Looked(NamedTuple):
 
 NOT_LOOKED = Looked()
 RELEASED, DROPPED = "released", "dropped"
+HOLD_ENDED = "hold_ended"
 
 
 @dataclass(frozen=True)
@@ -173,18 +180,23 @@ def still_open(kept: Kept, target: str) -> bool:
 
 def is_overruled(kept: Kept, target: str) -> bool:
     """Tell whether a human released what a safety limit holds of this event on a target."""
-    delivery = kept.deliveries.get(target)
-    return is_released(kept) and delivery is not None and is_limited(delivery)
+    limit = limit_of(kept.deliveries[target]) if target in kept.deliveries else None
+    return limit is not None and is_released(kept, target, limit)
 
 
-def is_released(kept: Kept) -> bool:
-    """Tell whether a human released this event, which then is done past every limit."""
-    return kept.ruling is not None and kept.ruling.verdict == RELEASED
+def is_released(kept: Kept, target: str, limit: str) -> bool:
+    """Tell whether a human released what this limit held of the event on a target."""
+    return kept.ruling is not None and kept.ruling.verdict == RELEASED and kept.ruling.ends(target, limit)
 
 
 def is_limited(delivery: Delivery) -> bool:
     """Tell whether a safety limit holds this."""
-    return delivery.outcome is State.HELD and delivery.reason in OVERRULED
+    return limit_of(delivery) is not None
+
+
+def limit_of(delivery: Delivery) -> str | None:
+    """Return the safety limit that holds this; None where none does."""
+    return LIMIT_OF.get(delivery.reason or "") if delivery.outcome is State.HELD else None
 
 
 def event_of(doc: bytes | str, person: bytes | str | None) -> Event:
@@ -267,7 +279,7 @@ def write_revived(pipe: Pipeline, kept: Kept, person: str) -> None:
     """Put back into a mailbox what was held with a hold that ended, in the caller's atomic step."""
     ref = kept.event.ref
     deliveries = {
-        name: replace(each, outcome=State.POSTPONED, reason="hold_ended") if is_limited(each) else each
+        name: replace(each, outcome=State.POSTPONED, reason=HOLD_ENDED) if is_limited(each) else each
         for name, each in kept.deliveries.items()
     }
     record: dict[Any, Any] = {"person": person, "state": State.KEPT.value, "deliveries": dump_deliveries(deliveries)}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from lifecycle.event import Event, State
 from lifecycle.person import Person
 from lifecycle.safety import REASONS
-from lifecycle.settlement import Kept, Ruling, is_limited, is_released
+from lifecycle.settlement import RELEASED, Kept, Ruling, is_limited
 from lifecycle.signal import Signal, iso, make_signal
 from workers.allowance import Excess
 from workers.outcome import Result
@@ -20,7 +20,7 @@ def alarms(
 ) -> Iterator[Signal]:
     """Return the alarms; each may have been told of before."""
     for kept in mailbox:
-        if kept.ruling is not None and is_released(kept):
+        if kept.ruling is not None and kept.ruling.verdict == RELEASED:
             yield from _released(person, kept, kept.ruling)
     if cause is None:
         return

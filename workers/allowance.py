@@ -46,10 +46,10 @@ class Allowance:
     """Limits that stand in nobody's way: there is nothing of the kind to be taken."""
 
     def __call__(self, limit: str, names: Iterable[str] = ()) -> None:
-        """Count the person; what was released is not counted. Raises Held."""
+        """Count the person; what was released of this very limit is not counted. Raises Held."""
         asked = frozenset(names)
         here = [kept for kept in self.live if kept.event.concerns(self.target) and still_open(kept, self.target)]
-        if any(is_released(kept) for kept in here):
+        if any(is_released(kept, self.target, limit) for kept in here):
             return
         # An event that is held leaves the mailbox: one that is here to be tried was asked for again.
         tried = {kept.event.ref for kept in here}

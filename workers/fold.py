@@ -20,7 +20,7 @@ from workers import tenure
 from workers.dates import TIMEZONE, When, holds_at, is_dated, when
 from workers.deletions import NOT_WANTED, Later
 from workers.order import EXTERNAL_ID, Order
-from workers.screen import SOURCE_OF_TRUTH, LeftOut, screen, source_of_truth, without_dropped
+from workers.screen import SOURCE_OF_TRUTH, LeftOut, screen, source_of_truth, without_ruled
 
 STATUS = {Kind.JOINER: Status.ACTIVE, Kind.LEAVER: Status.LEFT}
 
@@ -60,7 +60,7 @@ class _View:
 def fold(config: Config, person: Person, mailbox: Sequence[Kept], now: datetime) -> Folded:
     """Fold the events that are due by ``now`` into the person."""
     left_out = screen(config, person, mailbox)
-    person = without_dropped(person, mailbox)
+    person = without_ruled(person, mailbox)
     if (truth := source_of_truth(config, person, mailbox)) is not None:
         person = person.model_copy(update={"facts": {**person.facts, SOURCE_OF_TRUTH: truth}})
     order = Order.of(config)

@@ -63,14 +63,20 @@ def ruled(kept: Kept) -> LeftOut | None:
     return LeftOut(State.IGNORED, DROPPED, f"dropped by {kept.ruling.by}")
 
 
-def without_dropped(person: Person, mailbox: Sequence[Kept]) -> Person:
-    """Take back what was dropped: its holds, and the status that it set, unless it took effect somewhere."""
-    dropped = [kept for kept in mailbox if ruled(kept) is not None]
-    refs = {kept.event.ref for kept in dropped}
-    undone = {kept.event.ref for kept in dropped if not _took_effect(kept)}
+def without_ruled(person: Person, mailbox: Sequence[Kept]) -> Person:
+    """End the holds of which a human ruled, and take back the status that a dropped event set.
+
+    What took effect somewhere is not taken back.
+    """
+    undone = {kept.event.ref for kept in mailbox if ruled(kept) is not None and not _took_effect(kept)}
+    rulings = {kept.event.ref: kept.ruling for kept in mailbox if kept.ruling is not None}
     words = tuple(word for word in words_of(person) if word.event not in undone)
     status = None if person.status and person.status.event in undone else person.status
-    holds = tuple(hold for hold in person.holds if hold.event not in refs)
+    holds = tuple(
+        hold
+        for hold in person.holds
+        if hold.event not in rulings or not rulings[hold.event].ends(hold.target, hold.limit)
+    )
     return person.model_copy(update={"status": status, "words": words, "holds": holds})
 
 

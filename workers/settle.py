@@ -16,7 +16,7 @@ from workers.alarms import alarms
 from workers.deletions import with_deletions
 from workers.fold import Folded
 from workers.gate import WHY
-from workers.holds import holds_after, is_hold
+from workers.holds import holds_after, is_hold, revived
 from workers.outcome import Result
 from workers.scim.client import Exchange
 from workers.signals import given_up, signals_for, wanted_by
@@ -47,8 +47,9 @@ def settle(
 ) -> Settled:
     """Return what one attempt changes: the person, where each event stands, signals, and later looks."""
     cause = _cause(folded)
-    holds = holds_after(config, folded, mailbox, results, cause, now)
-    settlements = [_settlement(config, kept, folded, results, cause, now) for kept in mailbox]
+    found = [_settlement(config, kept, folded, results, cause, now) for kept in mailbox]
+    holds = holds_after(config, folded, found, results, cause, now)
+    settlements = [revived(each, holds) for each in found]
     known = with_accounts(folded.person, results).model_copy(update={"holds": holds})
     person, made = with_deletions(config, known, folded.over, now)
     return Settled(
@@ -56,7 +57,7 @@ def settle(
         settlements=[replace(each, is_hold=is_hold(each, holds)) for each in settlements],
         signals=wanted_by(config.subscribers, _signals(folded, person, mailbox, cause, results, now)),
         alarms=wanted_by(config.subscribers, alarms(person, mailbox, results, cause, now)),
-        again=_again(settlements, folded.scheduled, now),
+        again=[*_at_once(found, settlements, now), *_again(settlements, folded.scheduled, now)],
         requests=[
             (result.place, each.method, str(each.status or "none"))
             for result in results
@@ -216,6 +217,14 @@ def _outcome_step(result: Result, now: datetime) -> Step:
         "retry_at": str(result.retry_at) if result.retry_at else None,
     }
     return Step(now, "settle", {name: value for name, value in detail.items() if value})
+
+
+def _at_once(
+    found: Sequence[Settlement], settlements: Sequence[Settlement], now: datetime
+) -> list[tuple[str, datetime]]:
+    """Return the looks at what was held with a hold that ends in this attempt."""
+    pairs = zip(found, settlements, strict=True)
+    return [(LANE_OF_KIND[after.kept.event.kind], now) for before, after in pairs if after is not before]
 
 
 def _again(

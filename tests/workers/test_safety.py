@@ -263,7 +263,7 @@ def test_later_event_is_held_with_it_and_follows_it(third_held: Crowd, fake: Fak
     third_held.rule("E3-left", RELEASED)
     third_held.work("E3")
 
-    assert third_held.states(["E3-left", "E3-moved"]) == ["applied", "unchanged"]
+    assert third_held.states(["E3-left", "E3-moved"]) == ["applied", "applied"]
     assert active(fake) == 0
     assert third_held.stage.mailbox("E3") == []
     assert third_held.stage.is_free("E3")
