@@ -29,7 +29,7 @@ gatepost:holds                              zset    refs of events of which some
 gatepost:window:LIMIT[:TARGET]              zset    persons counted for a safety limit by when; the limit's window
 gatepost:episode:LIMIT[:TARGET]             string  when a limit began to hold, its alarm's name; until it held nobody
                                                     for a whole window
-gatepost:known[:TARGET]                     set     persons who work here or have access; who has a live account there
+gatepost:known[:TARGET]                     set     persons with a live account anywhere; who has one on that target
 gatepost:link:KEY                           string  key of the person that this one was found to be; never expires
 gatepost:notice:ID                          hash    a notice set aside whole; until it was read after all
 gatepost:signal:ID                          hash    type, body, person, event, target; RETENTION
@@ -173,7 +173,7 @@ def episode(limit: str, target: str | None) -> str:
 
 
 def known(target: str | None) -> str:
-    """Name the people who are known, or those with a live account on one target."""
+    """Name the people with a live account, on any target or on one."""
     return "gatepost:known" + (f":{target}" if target else "")
 
 

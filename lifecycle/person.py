@@ -149,12 +149,13 @@ class Person(BaseModel):
     holds: tuple[Hold, ...] = ()
 
     def known_in(self) -> set[str | None]:
-        """Return where the person counts for a share: the targets with a live account, None for among all people.
+        """Return where the person counts for a share: the targets with a live account, and None where there is any.
 
-        Whoever left and has a live account yet counts too: that is who is to be locked out.
+        Whoever left and has a live account yet counts too: that is who is to be locked out. Of whom only is heard, out
+        of scope or not ours to look after, nothing can be taken, and they make nobody's share greater.
         """
         found: set[str | None] = {name for name, account in self.accounts.items() if account.active is not False}
-        return found | {None} if found or not self.has_left else found
+        return found | {None} if found else found
 
     def held(self, target: str, limit: str) -> Hold | None:
         """Return the hold of this kind on a target."""

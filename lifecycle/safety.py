@@ -23,7 +23,7 @@ class Limit(Section):
 
     max: Annotated[int, Field(ge=1)] | None = None
     share: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Of the people, or on one target of the accounts, that are known; one always may."""
+    """Of the people with access, on one target of the accounts, that are known; one always may."""
     window: Duration = timedelta(minutes=10)
 
     @model_validator(mode="after")

@@ -379,7 +379,7 @@ def test_alarm_has_one_body(third_held: Crowd, redis: Redis) -> None:
 
 
 def test_people_and_accounts_are_counted_as_they_come_and_go(crowd: Crowd, redis: Redis) -> None:
-    """Whoever works here or has access; a leaver no longer when the access is gone, a held one still."""
+    """Whoever has access: a leaver no longer when it is gone, a held one still."""
     everybody = {b"E1", b"E2", b"E3"}
     assert redis.smembers(keys.known(None)) == redis.smembers(keys.known("crm")) == everybody
 
@@ -388,6 +388,29 @@ def test_people_and_accounts_are_counted_as_they_come_and_go(crowd: Crowd, redis
     assert redis.smembers(keys.known(None)) == redis.smembers(keys.known("crm")) == {b"E3"}
     crowd.tell(joins("E1", 30).model_copy(update={"id": "back"}))
     assert redis.smembers(keys.known("crm")) == {b"E1", b"E3"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        (SCOPED, {"user_type": "contractor"}),
+        ({"home_source": "hris"}, {"source_of_truth": "workday"}),
+    ],
+    ids=["out of scope", "not home"],
+)
+def test_strangers_make_no_share_greater(
+    make_crowd: MakeCrowd, fake: FakeScim, policy: dict[str, Any], told: dict[str, Any]
+) -> None:
+    """Twenty of whom only is heard have no access: of five with accounts one may leave, not five."""
+    crowd = make_crowd(crm=fake, safety={"leavers": {"share": 0.2}}, policy=policy)
+    crowd.joined(*people(5))
+    crowd.tell(*(joins(f"X{place}", **told) for place in range(20)))
+
+    crowd.tell(*(leaves(key) for key in people(5)))
+
+    assert crowd.states([f"{key}-left" for key in people(5)]) == ["applied", *["held"] * 4]
+    (alarm,) = crowd.told("safety.held")
+    assert (alarm["known"], active(fake)) == (5, 4)
 
 
 def test_person_of_two_sources_is_one(make_crowd: MakeCrowd, fake: FakeScim, redis: Redis) -> None:
