@@ -5,7 +5,7 @@ other one's lease. So two sources that speak of one human are never worked on at
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -114,6 +114,8 @@ class Links:
                 pipe.multi()
                 self._people.write_person(pipe, merged, won, before)
                 windows.rename(pipe, counted, key, other)
+                for ref in _names(before) - _names([merged]):
+                    pipe.zrem(keys.HOLDS, ref)
                 pipe.delete(keys.person(key))
                 pipe.set(keys.link(key), other)
                 events = keys.person_events(other)
@@ -163,6 +165,11 @@ def _follow_up(merged: Person, key: str) -> list[Made]:
         vendor_kind=LINKED,
     )
     return [Made(event, Step(now, "link", {"with": key}))]
+
+
+def _names(persons: Iterable[Person]) -> set[str]:
+    """Return the events by whose names holds are known."""
+    return {hold.event for person in persons for hold in person.holds}
 
 
 def rename(pipe: Pipeline, event: Event, key: str, other: str) -> None:

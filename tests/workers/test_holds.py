@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis import Redis
 
+from lifecycle.errors import Malformed
 from lifecycle.event import Event
 from lifecycle.safety import OVERRULED
 from lifecycle.settlement import DROPPED, RELEASED
@@ -24,6 +25,7 @@ from tests.workers.crowds import (
 from tests.workers.fake_scim import FakeScim, answers
 from tests.workers.leaving import GRANTS
 from tests.workers.stories import BO
+from workers.kinship import united
 
 __all__ = ["crowd", "make_crowd", "third_held"]
 
@@ -235,3 +237,37 @@ def test_event_that_is_tried_elsewhere_is_tried_again_where_its_hold_was_dropped
     assert crowd.states(["E2-left", "E2-moved"]) == ["ignored", "applied"]
     assert crm.user("E2@acme.example")["title"] == "Chief"
     assert (crowd.holds(), crowd.stage.person("E2").holds) == ([], ())
+
+
+@pytest.mark.parametrize("verdict", [RELEASED, DROPPED])
+def test_two_who_are_found_to_be_one_are_ruled_of_at_once(make_crowd: MakeCrowd, fake: FakeScim, verdict: str) -> None:
+    """Each was held by a name of its own; the hold that is left is of both, and nothing is held by nobody."""
+    crowd = make_crowd(crm=fake, safety={"leavers": {"max": 1}})
+    crowd.joined(*people(3))
+    crowd.tell(*(leaves(key) for key in people(3)))
+    assert crowd.holds() == ["hris:E2-left", "hris:E3-left"]
+
+    unite(crowd, "E3", "E2")
+
+    assert crowd.holds() == ["hris:E2-left"]
+    assert is_whole(crowd, "E2")
+    with pytest.raises(Malformed, match="hris:E3-left is held with hris:E2-left"):
+        crowd.rule("E3-left", verdict)
+    crowd.rule("E2-left", verdict)
+    assert crowd.stage.mailbox("E2") == ["hris:E2-left", "hris:E3-left"]
+    crowd.work("E2")
+    assert set(crowd.states(["E2-left", "E3-left"])) <= {"applied", "superseded", "ignored"}
+    assert (crowd.holds(), crowd.stage.mailbox("E2"), crowd.stage.mailbox("E3")) == ([], [], [])
+    assert crowd.stage.person("E2").holds == ()
+
+
+def unite(crowd: Crowd, key: str, other: str) -> None:
+    """Make one person of two."""
+    people = crowd.stage.people
+    token, other_token = people.take(key), people.take(other)
+    assert token
+    assert other_token
+    merged = united(crowd.stage.config, people.get(key), people.get(other))
+    crowd.stage.world.links.merge(key, token, "people", other_token, merged)
+    people.free(key, token)
+    people.free(other, other_token)

@@ -451,4 +451,5 @@ def test_one_human_of_two_has_the_holds_and_the_statuses_of_both() -> None:
     assert {hold.event for hold in one.holds} == {"hris:E1", "hris:E2"}
     assert (one.status, one.words) == (other.status, (mine.status, other.status))
     assert [hold.event for hold in still.holds] == [hold.event for hold in one.holds]
+    assert {hold.event: hold.others for hold in still.holds} == {"hris:E1": (), "hris:E2": ("hris:E3",)}
     assert (still.status, still.words[-2:]) == (of_a_kind.status, (other.status, of_a_kind.status))
