@@ -1,5 +1,6 @@
 """A person: what is known of one human, each fact with its time and event; and the accounts that we keep."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -92,6 +93,19 @@ class Hold(BaseModel):
     """The groups or roles that would be taken."""
 
 
+def joined(holds: Iterable[Hold], more: Iterable[Hold]) -> tuple[Hold, ...]:
+    """Return the holds of both; of two of a kind the first, with all that was held with the second."""
+    found = {(hold.target, hold.limit): hold for hold in holds}
+    for hold in more:
+        place = (hold.target, hold.limit)
+        first = found.setdefault(place, hold)
+        others = {*first.others, hold.event, *hold.others} - {first.event}
+        # Without names it is of all.
+        names = {*first.names, *hold.names} if first.names and hold.names else ()
+        found[place] = first.model_copy(update={"others": tuple(sorted(others)), "names": tuple(sorted(names))})
+    return tuple(found.values())
+
+
 class Account(BaseModel):
     """The person's record on one target, as last settled."""
 
@@ -147,6 +161,8 @@ class Person(BaseModel):
     deleted: dict[str, Deleted] = {}
     """By target, until there is an account again that has all it should."""
     holds: tuple[Hold, ...] = ()
+    dropped: tuple[Hold, ...] = ()
+    """What was held until a human dropped it, and is not done later for what was known then."""
 
     def known_in(self) -> set[str | None]:
         """Return where the person counts for a share: the targets with a live account, and None where there is any.

@@ -14,9 +14,11 @@ from lifecycle.event import Event, State
 from lifecycle.leases import LeaseLost
 from lifecycle.log import fault
 from lifecycle.person import Account, Person
-from lifecycle.settlement import Kept, Parked, still_open
+from lifecycle.safety import DELETIONS, LEAVERS
+from lifecycle.settlement import DROPPED, Kept, Parked, still_open
 from workers.allowance import Allowance
 from workers.confirmation import next_look
+from workers.dropped import is_spared, with_spared
 from workers.gate import AT_ONCE, Permit, Rank
 from workers.outcome import Place, Result, World
 from workers.pauses import TOO_MANY, UNAVAILABLE
@@ -74,7 +76,7 @@ def agree(world: World, person: Person, place: Place, live: Sequence[Kept], may_
     permit.close(None if error is agreement.trouble else error)
     meant = permit.outcome(error) if error else None
     result = _concluded(place, agreement, talk, meant, permit.rank, live)
-    return replace(result, excesses=tuple(allowance.excesses), moot=allowance.moot)
+    return replace(result, excesses=tuple(allowance.excesses), moot=allowance.moot, granted=allowance.granted)
 
 
 def backoff(tries: int) -> timedelta:
@@ -138,13 +140,17 @@ def _attempt(
     if wanted.active is False and account is None and place.name in person.deleted:
         # Whoever has the name there by now is somebody else.
         return Agreement(note="the account was deleted")
-    allowance.expect(active=wanted.active)
     mine = [kept.event for kept in live if still_open(kept, place.name)]
+    if wanted.active is False and is_spared(person, place.name, LEAVERS, mine):
+        return Agreement(ignored=DROPPED)
+    allowance.expect(active=wanted.active, granted=wanted.groups | wanted.roles)
+    wanted = with_spared(wanted, person, place.name, account)
     if any(event.restores for event in mine):
         wanted = with_entitlements(wanted, person.had(place.name))
     # One that was tried before may have written.
     cautious = any(attempts(kept, place.name) for kept in live)
     deletes = person.has_left and (place.section.leaver == "delete" or any(event.about for event in mine))
+    deletes = deletes and not is_spared(person, place.name, DELETIONS, mine)
     permit.rank = _rank(wanted, mine)
     permit.wish = requests_of(wanted, account, talk.can, cautious=cautious, deletes=deletes)
     task = task_of(world, place, person, wanted, talk, cautious=cautious, deletes=deletes)

@@ -44,6 +44,8 @@ class Allowance:
     excesses: list[Excess] = field(default_factory=list)
     moot: frozenset[str] = frozenset()
     """Limits that stand in nobody's way: there is nothing of the kind to be taken."""
+    granted: frozenset[str] = frozenset()
+    """The groups and roles that the policy gives."""
 
     def __call__(self, limit: str, names: Iterable[str] = ()) -> None:
         """Count the person; what was released of this very limit is not counted. Raises Held."""
@@ -73,8 +75,9 @@ class Allowance:
         self.excesses.append(excess)
         raise Held(excess.detail, reason=REASONS[limit])
 
-    def expect(self, *, active: bool | None) -> None:
+    def expect(self, *, active: bool | None, granted: frozenset[str]) -> None:
         """Note what the attempt is about: whoever stays is not locked out, and whoever leaves loses all."""
+        self.granted = granted
         self.moot = frozenset({GROUP_REMOVALS} if active is False else {LEAVERS, DELETIONS})
 
 

@@ -1,11 +1,10 @@
 """Whether two persons are one human of whom two sources speak; and the one that they make together."""
 
-from collections.abc import Iterable
 from functools import partial
 
 from lifecycle.config import Config
 from lifecycle.links import Links
-from lifecycle.person import Hold, Person, alias_of
+from lifecycle.person import Person, alias_of, joined
 from workers.order import Order
 from workers.tenure import overruled, remembered, standing, words_of
 
@@ -57,22 +56,10 @@ def united(config: Config, person: Person, other: Person) -> Person:
             "ids": tuple(sorted({*person.ids, *other.ids})),
             "accounts": {**person.accounts, **other.accounts},
             "deleted": {**person.deleted, **other.deleted},
-            "holds": _joined(other.holds, person.holds),
+            "holds": joined(other.holds, person.holds),
+            "dropped": joined(other.dropped, person.dropped),
         }
     )
-
-
-def _joined(holds: Iterable[Hold], more: Iterable[Hold]) -> tuple[Hold, ...]:
-    """Return the holds of both; of two of a kind the first, with all that was held with the second."""
-    found = {(hold.target, hold.limit): hold for hold in holds}
-    for hold in more:
-        place = (hold.target, hold.limit)
-        first = found.setdefault(place, hold)
-        others = {*first.others, hold.event, *hold.others} - {first.event}
-        # Without names it is of all.
-        names = {*first.names, *hold.names} if first.names and hold.names else ()
-        found[place] = first.model_copy(update={"others": tuple(sorted(others)), "names": tuple(sorted(names))})
-    return tuple(found.values())
 
 
 def _came_after(one: Person, left: Person) -> bool:

@@ -95,3 +95,5 @@ class Result:
     """When the account was settled before."""
     moot: frozenset[str] = frozenset()
     """The safety limits of which the attempt had nothing to ask."""
+    granted: frozenset[str] = frozenset()
+    """The groups and roles that the policy gives."""

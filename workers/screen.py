@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lifecycle.config import Config
 from lifecycle.event import OPERATOR, OURSELVES, Event, Kind, State
-from lifecycle.person import Fact, Person
+from lifecycle.person import Fact, Person, joined
 from lifecycle.settlement import DROPPED, Kept
 from workers.dates import is_dated
 from workers.echo import ECHO, is_echo
@@ -66,18 +66,22 @@ def ruled(kept: Kept) -> LeftOut | None:
 def without_ruled(person: Person, mailbox: Sequence[Kept]) -> Person:
     """End the holds of which a human ruled, and take back the status that a dropped event set.
 
-    What took effect somewhere is not taken back.
+    What took effect somewhere is not taken back, and what was held is remembered as dropped.
     """
     undone = {kept.event.ref for kept in mailbox if ruled(kept) is not None and not _took_effect(kept)}
     rulings = {kept.event.ref: kept.ruling for kept in mailbox if kept.ruling is not None}
     words = tuple(word for word in words_of(person) if word.event not in undone)
     status = None if person.status and person.status.event in undone else person.status
-    holds = tuple(
-        hold
-        for hold in person.holds
-        if hold.event not in rulings or not rulings[hold.event].ends(hold.target, hold.limit)
-    )
-    return person.model_copy(update={"status": status, "words": words, "holds": holds})
+    ended = [
+        hold for hold in person.holds if hold.event in rulings and rulings[hold.event].ends(hold.target, hold.limit)
+    ]
+    known = {
+        "status": status,
+        "words": words,
+        "holds": tuple(hold for hold in person.holds if hold not in ended),
+        "dropped": joined(person.dropped, [hold for hold in ended if rulings[hold.event].verdict == DROPPED]),
+    }
+    return person.model_copy(update=known)
 
 
 def _took_effect(kept: Kept) -> bool:

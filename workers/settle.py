@@ -14,6 +14,7 @@ from lifecycle.signal import Signal, iso
 from workers.accounts import forgotten, with_accounts
 from workers.alarms import alarms
 from workers.deletions import with_deletions
+from workers.dropped import dropped_after
 from workers.fold import Folded
 from workers.gate import WHY
 from workers.holds import holds_after, is_hold, revived
@@ -50,7 +51,9 @@ def settle(
     found = [_settlement(config, kept, folded, results, cause, now) for kept in mailbox]
     holds = holds_after(config, folded, found, results, cause, now)
     settlements = [revived(each, holds) for each in found]
-    known = with_accounts(folded.person, results).model_copy(update={"holds": holds})
+    known = with_accounts(folded.person, results).model_copy(
+        update={"holds": holds, "dropped": dropped_after(config, folded.person, mailbox, results)}
+    )
     person, made = with_deletions(config, known, folded.over, now)
     return Settled(
         person=person,

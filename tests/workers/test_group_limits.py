@@ -93,7 +93,8 @@ def test_later_change_is_applied_but_for_what_is_held(make_crowd: MakeCrowd) -> 
     crowd.rule("E2-moved", DROPPED)
     crowd.stage.redis.delete(keys.window("group_removals", None))
     crowd.work("E2")
-    assert crowd.states(["E2-moved", "E2-again"]) == ["ignored", "applied"]
+    assert crowd.states(["E2-moved", "E2-again"]) == ["ignored", "unchanged"]
+    assert len(fake.members("Agents")) == 1
 
 
 def test_who_moves_back_needs_no_ruling(make_crowd: MakeCrowd) -> None:
