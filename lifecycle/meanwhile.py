@@ -44,8 +44,8 @@ def look(pipe: Pipeline, before: Person, settled: Settled) -> Meanwhile:
 
 
 def _ended(before: Person, settled: Settled) -> list[str]:
-    """Return the events that no hold keeps any more."""
-    return sorted(before.held_events() - settled.person.held_events())
+    """Return the events that no hold keeps any more on some target."""
+    return sorted({ref for _, ref in before.held_events() - settled.person.held_events()})
 
 
 def _may_be_ruled(settlement: Settlement) -> bool:

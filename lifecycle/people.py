@@ -126,7 +126,7 @@ class People:
                     self.write_person(pipe, settled.person, names, [before])
                     self._write(pipe, now.settled)
                     for kept in now.revived:
-                        write_revived(pipe, kept, key)
+                        write_revived(pipe, kept, settled.person)
                     for each in kin if settled.links else ():
                         offer(pipe, self.queues[PEOPLE], CONVERGE, each, PEOPLE)
                     if more:

@@ -177,9 +177,9 @@ class Person(BaseModel):
         """Return the hold of this kind on a target."""
         return next((hold for hold in self.holds if (hold.target, hold.limit) == (target, limit)), None)
 
-    def held_events(self) -> set[str]:
-        """Return every event that a hold keeps from its end."""
-        return {ref for hold in self.holds for ref in (hold.event, *hold.others)}
+    def held_events(self) -> set[tuple[str, str]]:
+        """Return target and ref of every event that a hold keeps from its end there."""
+        return {(hold.target, ref) for hold in self.holds for ref in (hold.event, *hold.others)}
 
     def fields(self) -> dict[str, Any]:
         """Return every field for an expression; one not known is null."""

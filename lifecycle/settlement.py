@@ -275,19 +275,28 @@ def write_event(pipe: Pipeline, settlement: Settlement) -> None:
         _let_expire(pipe, event, state, now)
 
 
-def write_revived(pipe: Pipeline, kept: Kept, person: str) -> None:
-    """Put back into a mailbox what was held with a hold that ended, in the caller's atomic step."""
-    ref = kept.event.ref
+def write_revived(pipe: Pipeline, kept: Kept, person: Person) -> None:
+    """Put back into a mailbox what was held with a hold that ended, in the caller's atomic step.
+
+    Where another hold keeps it, it stays held.
+    """
+    ref, held = kept.event.ref, person.held_events()
+    ended = {name for name, each in kept.deliveries.items() if is_limited(each) and (name, ref) not in held}
     deliveries = {
-        name: replace(each, outcome=State.POSTPONED, reason=HOLD_ENDED) if is_limited(each) else each
+        name: replace(each, outcome=State.POSTPONED, reason=HOLD_ENDED) if name in ended else each
         for name, each in kept.deliveries.items()
     }
-    record: dict[Any, Any] = {"person": person, "state": State.KEPT.value, "deliveries": dump_deliveries(deliveries)}
+    record: dict[Any, Any] = {
+        "person": person.key,
+        "state": State.KEPT.value,
+        "deliveries": dump_deliveries(deliveries),
+    }
     pipe.hset(keys.event(ref), mapping=record)
     move(pipe, kept.event, kept.state, State.KEPT)
-    pipe.zrem(keys.HOLDS, ref)
+    if ref not in {hold.event for hold in person.holds}:
+        pipe.zrem(keys.HOLDS, ref)
     pipe.rpush(keys.trace(ref), Step(datetime.now(UTC), "hold", {"ended": True}).to_json())
-    pipe.rpush(keys.mailbox(person), ref)
+    pipe.rpush(keys.mailbox(person.key), ref)
 
 
 def move(pipe: Pipeline, event: Event, before: State, after: State) -> None:

@@ -271,3 +271,26 @@ def unite(crowd: Crowd, key: str, other: str) -> None:
     crowd.stage.world.links.merge(key, token, "people", other_token, merged)
     people.free(key, token)
     people.free(other, other_token)
+
+
+def test_hold_that_ends_on_one_target_lets_go_there_alone(make_crowd: MakeCrowd) -> None:
+    """What was held with it is tried again there, and stays held on the other; so each is held by a hold."""
+    crm, desk = FakeScim(), FakeScim()
+    one = {"leavers": {"max": 1}}
+    crowd = make_crowd(crm=crm, desk=desk, own={"crm": one, "desk": one})
+    crowd.joined(*people(2))
+    crowd.tell(leaves("E1"), leaves("E2"), moves("E2", 12, title="Chief"))
+    both = {"crm": ("hris:E2-moved",), "desk": ("hris:E2-moved",)}
+    assert {hold.target: hold.others for hold in crowd.stage.person("E2").holds} == both
+    before = crowd.stage.delivery("E2-moved", "crm")["attempts"]
+
+    desk.next(answers(503), on="GET")
+    crowd.stage.records.retry("event:hris:E2-left", actor="ada")
+    crowd.work("E2")
+    crowd.work("E2")
+
+    assert {hold.target: hold.others for hold in crowd.stage.person("E2").holds} == both
+    assert crowd.stage.delivery("E2-moved", "crm")["attempts"] == before
+    assert crowd.stage.delivery("E2-moved", "desk")["attempts"] > before
+    assert is_whole(crowd, "E2")
+    assert (active(crm), active(desk)) == (1, 1)
