@@ -20,6 +20,7 @@ from lifecycle.made import keep
 from lifecycle.people import MAILBOX_READ_MAX, People
 from lifecycle.person import Person
 from lifecycle.queue import CONVERGE, LANE_OF_KIND, LEAVERS, JobWriter, offer
+from lifecycle.safety import LEAVERS as LEAVERS_LIMIT
 from lifecycle.settlement import Kept, Made, Step
 
 # Two jobs that each want the other's person do not try again in the same moment.
@@ -148,9 +149,10 @@ class Links:
 def _follow_up(merged: Person, key: str) -> list[Made]:
     """Return an event of ours where the accounts of two do not show what is known of the one: whoever said it is done.
 
-    Of one the account was made after the other had left, and neither was known to be the other.
+    Of one the account was made after the other had left, and neither was known to be the other. What is held waits.
     """
-    shown = {account.active for account in merged.accounts.values()}
+    accounts = merged.accounts.items()
+    shown = {account.active for target, account in accounts if merged.held(target, LEAVERS_LIMIT) is None}
     if merged.status is None or (merged.has_left if True not in shown else not merged.has_left and False not in shown):
         return []
     now = datetime.now(UTC)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from lifecycle.config import Config
 from lifecycle.event import OPERATOR, OURSELVES, Event, Kind, State
 from lifecycle.person import Fact, Person, joined
+from lifecycle.safety import DELETIONS, REASONS
 from lifecycle.settlement import DROPPED, Kept
 from workers.dates import is_dated
 from workers.echo import ECHO, is_echo
@@ -85,7 +86,9 @@ def without_ruled(person: Person, mailbox: Sequence[Kept]) -> Person:
 
 
 def _took_effect(kept: Kept) -> bool:
-    return any(each.outcome is State.APPLIED for each in kept.deliveries.values())
+    """Tell whether an event did something somewhere: of a deletion that is held the account is locked out already."""
+    outcomes = [(each.outcome is State.APPLIED, each.reason == REASONS[DELETIONS]) for each in kept.deliveries.values()]
+    return any(applied or is_locked_out for applied, is_locked_out in outcomes)
 
 
 def poisoned(kept: Kept) -> LeftOut | None:

@@ -135,7 +135,7 @@ def test_hold_goes_over_to_the_event_that_outranks_its_own(
 def test_hold_ends_where_its_event_turns_out_not_to_be_ours(make_crowd: MakeCrowd) -> None:
     """Another system looks after the person: what is tried elsewhere still is ignored, and nobody has to rule of it."""
     crm, desk = FakeScim(), FakeScim()
-    crowd = make_crowd(crm=crm, desk=desk, own={"crm": {"leavers": {"max": 1}}}, policy={"home_source": "hris"})
+    crowd = make_crowd(crm=crm, desk=desk, own={"crm": {"leavers": {"max": 1}}}, policy={"home_source": "okta"})
     crowd.joined(*people(2))
     desk.next(answers(503), on="PATCH", times=2)
     crowd.tell(leaves("E1"), leaves("E2"))
