@@ -103,10 +103,9 @@ def make_crowd(redis: Redis, config: MakeConfig) -> MakeCrowd:
         policy: dict[str, Any] | None = None,
         own: Mapping[str, Any] | None = None,
         safety: dict[str, Any] | None = None,
-        leaver: str = "suspend",
         **fakes: FakeScim,
     ) -> Crowd:
-        section = {"adapter": "scim", "base_url": BASE_URL, "token": "env:CRM_SCIM_TOKEN", "leaver": leaver}
+        section = {"adapter": "scim", "base_url": BASE_URL, "token": "env:CRM_SCIM_TOKEN"}
         targets = {name: section | ({"safety": own[name]} if own and name in own else {}) for name in fakes}
         subscribers = {"siem": SUBSCRIBER}
         found = config(targets=targets, policy=policy or {}, safety=safety or {}, subscribers=subscribers)

@@ -1,7 +1,9 @@
 """``leaver = "delete"``: suspended first, then deleted; and never the wrong account."""
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -12,6 +14,7 @@ from lifecycle import keys
 from lifecycle.errors import Held
 from lifecycle.event import Kind
 from lifecycle.person import Account
+from lifecycle.settlement import DROPPED
 from tests.conftest import MakeConfig
 from tests.workers.fake_scim import FakeScim, Quirk, answers, cuts_after
 from tests.workers.leaving import AGAIN, AT_ONCE, BACK, JOINED, LEFT, MAIL, bo, data, groups, make_scene, said, told
@@ -435,3 +438,21 @@ def test_limit_is_asked_right_before_the_deletion(redis: Redis, adapter: str) ->
     assert agreement.trouble is not None
     assert agreement.trouble.reason == "limit"
     assert "DELETE /Users/u-7" not in meeting.fake.lines()
+
+
+def test_dropped_deletion_leaves_the_leaver_locked_out(redis: Redis, config: MakeConfig, fake: FakeScim) -> None:
+    """The suspension took effect before the deletion was held: who left is not said to work here, and can come back."""
+    stage = make_scene(redis, config, fake, **AT_ONCE, safety={"deletions": {"max": 1}})
+    redis.zadd(keys.window("deletions", "crm"), {"E7": time.time() * 1000})
+    stage.tell(JOINED)
+    stage.tell(LEFT)
+    before = (stage.state("left"), bo(fake)["active"])
+
+    stage.records.rule("left", ["hris"], DROPPED, actor="ada")
+    stage.work()
+    after = (stage.state("left"), stage.person().has_left, bo(fake)["active"])
+    stage.records.restore("E1042", timedelta(days=1), actor="ada")
+    stage.work()
+
+    assert (before, after) == (("held", False), ("ignored", True, False))
+    assert bo(fake)["active"] is True

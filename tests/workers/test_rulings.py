@@ -305,19 +305,3 @@ def test_rehire_while_another_target_is_away_leaves_no_hold(half_held: tuple[Cro
     crowd.tell(joins("E2", 30).model_copy(update={"id": "back"}))
 
     assert (crowd.stage.state("E2-left"), crowd.holds(), active(crm), active(desk)) == ("superseded", [], 1, 1)
-
-
-def test_dropped_deletion_leaves_the_leaver_locked_out(make_crowd: MakeCrowd, fake: FakeScim) -> None:
-    """The suspension took effect before the deletion was held: who left is not said to work here, and can come back."""
-    crowd = make_crowd(crm=fake, leaver="delete", safety={"deletions": {"max": 1}})
-    crowd.joined(*people(2))
-    crowd.tell(leaves("E1"), leaves("E2"))
-
-    crowd.rule("E2-left", DROPPED)
-    crowd.work("E2")
-
-    (kept,) = fake.users()
-    assert (kept["active"], crowd.stage.person("E2").has_left, crowd.holds()) == (False, True, [])
-    crowd.stage.records.restore("E2", timedelta(days=1), actor="ada")
-    crowd.work("E2")
-    assert active(fake) == 1
