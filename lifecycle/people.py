@@ -108,11 +108,11 @@ class People:
         progress = any(settlement.state not in OPEN_STATES for settlement in settled.settlements)
         watched = [keys.alias(name) for name in settled.person.claims()] + meanwhile.watched(before, settled)
         nonce = uuid4().hex
-        for _ in range(SETTLE_TRIES_MAX):
+        for tries in range(SETTLE_TRIES_MAX):
             with self.redis.pipeline() as pipe:
                 try:
                     pipe.watch(keys.lease(key), keys.mailbox(key), *watched)  # type: ignore[no-untyped-call]
-                    if pipe.get(keys.settled(key)) == nonce.encode():
+                    if tries and pipe.get(keys.settled(key)) == nonce.encode():
                         # It was done, and Redis died before it said so.
                         return True
                     self.check_lease(pipe, key, token)

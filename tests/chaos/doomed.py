@@ -109,8 +109,10 @@ def _note(name: str, found: Any, args: tuple[Any, ...]) -> None:  # noqa: ANN401
         _write("begun", args[1][0].person)
     elif name == "lease" and found is not None:
         _write("begun", args[1])
-    elif name in {"looked", "settled", "end"}:
+    elif name in {"looked", "settled"}:
         _write("settled")
+    elif name == "end":
+        _write("end")
 
 
 def _reach(name: str, order: Path) -> None:

@@ -149,9 +149,17 @@ def counters_are_consistent(house: House) -> Iterator[str]:
 
 
 def poisoned(house: House) -> list[str]:
-    """Return the failures of events that killed three workers in a row, in which this harness had a hand."""
+    """Return the refs of the events that failed because they killed three workers in a row."""
     refs = [ref.decode() for ref in _all(house, keys.events(State.FAILED))]
-    return [f"event:{ref}" for ref in refs if house.redis.hget(keys.event(ref), "reason") == POISON.encode()]
+    return [ref for ref in refs if house.redis.hget(keys.event(ref), "reason") == POISON.encode()]
+
+
+def wrongly_poisoned(refs: Iterable[str], deaths: Mapping[str, int]) -> Iterator[str]:
+    """Three workers have to have died while they worked on a person; ``deaths`` is how often they did, by key."""
+    for ref in refs:
+        key = ref.partition(":")[2].rpartition("-")[0]
+        if deaths.get(key, 0) < DEATHS_TO_BE_POISON:
+            yield f"poison: {ref} failed, and {deaths.get(key, 0)} workers died while they worked on it"
 
 
 def _is_part_of(shown: Sequence[bool], statuses: Sequence[bool]) -> bool:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from lifecycle.queue import LEAVERS
 from tests.chaos.house import House
-from tests.chaos.oracle import judge, poisoned
-from tests.chaos.resumed import Resumed, resumed
+from tests.chaos.oracle import judge, poisoned, wrongly_poisoned
+from tests.chaos.resumed import Resumed, deaths_of, resumed
 from tests.chaos.story import Load, Notice
 
 SENDERS = 8
@@ -78,22 +78,28 @@ def storm(
                     say(f"{died} deaths, {len(load.persons)} persons")
             over.set()
             report.events = teller.result()
-        house.calm()
-        house.await_quiet()
-        again = poisoned(house)
-        for failure in again:
-            house.retry(failure)
-        house.await_quiet()
-        report.poisoned, report.persons = len(again), len(load.persons)
-        report.deaths, report.faults = dict(house.deaths), dict(house.target.faults)
-        report.resumed = resumed(house.trace(), house.killed)
-        report.violations = judge(house, load.persons)
+        _end(report, house, load)
     finally:
         if keep is not None:
             shutil.copytree(house.folder, keep, ignore=shutil.ignore_patterns("*.sock"))
         house.close()
     report.seconds = time.monotonic() - started
     return report
+
+
+def _end(report: Report, house: House, load: Load) -> None:
+    """Let everything settle, what was given up for its deaths too, and judge."""
+    house.calm()
+    house.await_quiet()
+    again = poisoned(house)
+    for ref in again:
+        house.retry(f"event:{ref}")
+    house.await_quiet()
+    report.poisoned, report.persons = len(again), len(load.persons)
+    report.deaths, report.faults = dict(house.deaths), dict(house.target.faults)
+    trace = house.trace()
+    report.resumed = resumed(trace, house.killed)
+    report.violations = [*wrongly_poisoned(again, deaths_of(trace, house.killed)), *judge(house, load.persons)]
 
 
 def _tell(house: House, load: Load, senders: ThreadPoolExecutor, over: threading.Event, events_a_second: float) -> int:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.oracle import one_account_each, signals_are_one, writes_in_order
-from tests.chaos.resumed import Resumed, resumed
+from tests.chaos.oracle import one_account_each, signals_are_one, writes_in_order, wrongly_poisoned
+from tests.chaos.resumed import Resumed, deaths_of, resumed
 from tests.chaos.story import Chapter, Load, Person
 from tests.chaos.subscriber import Delivered, Tool
 from tests.chaos.target import Effect
@@ -105,6 +105,24 @@ def test_time_until_somebody_works_again() -> None:
         ("C2", "people", 2.5),
     ]
     assert isinstance(found[0], Resumed)
+
+
+def test_poison_without_three_deaths_is_seen() -> None:
+    """An event fails for what its workers' deaths say, and those are counted from the trace."""
+    trace = [
+        ["1.0", "7", "popped", "C1", "people"],
+        ["1.1", "7", "died", "plan", "self"],
+        ["2.0", "8", "popped", "C1", "people"],
+        ["2.1", "8", "end"],
+        ["2.2", "8", "died", "sweep", "self"],
+        ["3.0", "9", "popped", "C1", "people"],
+        ["4.0", "11", "popped", "C1", "people"],
+    ]
+    two, three = deaths_of(trace, {9: 3.5}), deaths_of(trace, {9: 3.5, 11: 4.5})
+
+    assert (two, three) == ({"C1": 2}, {"C1": 3})
+    assert list(wrongly_poisoned(["hris:C1-4"], three)) == []
+    assert len(list(wrongly_poisoned(["hris:C1-4"], two))) == 1
 
 
 def test_load_is_the_same_for_a_seed() -> None:
