@@ -27,7 +27,7 @@ from lifecycle import keys
 from lifecycle.event import OPEN_STATES, Event
 from lifecycle.queue import LEAVERS, PEOPLE, PUT, JobWriter, put_arguments
 from service.sources import standard_webhooks
-from service.sources.base import Notice
+from service.sources.base import Notice, Setup
 
 LIMIT, WORKERS, JOINERS = 60, 10, 60
 LEAVER_LIMIT, BACKLOG, LEAVER_COUNT = 300, 10_000, 50
@@ -38,6 +38,7 @@ SETTLE_SECONDS_MAX, LOOK_SECONDS = 900.0, 0.2
 BATCH = 100
 TOKEN_VARIABLE = "BENCH_SCIM_TOKEN"  # noqa: S105 - the name of a variable
 
+HRIS = Setup("hris", ())
 CONFIG = """
 [redis]
 url = "{url}"
@@ -94,7 +95,7 @@ class Bench:
         events: list[Any] = []
         for number in numbers:
             body = notice(f"{kind}-{number}", kind, number, "Engineer")
-            events += standard_webhooks.read(Notice("POST", "", {}, body), "hris", datetime.now(UTC)).events
+            events += standard_webhooks.read(Notice("POST", "", {}, body), HRIS, datetime.now(UTC)).events
         writer = JobWriter()
         for start in range(0, len(events), BATCH):
             self.redis.eval(PUT, 0, *put_arguments(events[start : start + BATCH], writer))

@@ -21,7 +21,7 @@ from lifecycle import keys
 from lifecycle.event import OPEN_STATES, Event
 from lifecycle.queue import LEAVERS, PEOPLE, PUT, JobWriter, put_arguments
 from service.sources import standard_webhooks
-from service.sources.base import Notice
+from service.sources.base import Notice, Setup
 
 # What happens to each person, in this order. "nothing new" says what is known under an id of its own, and is looked up
 # once; a true repeat, under the same id, never reaches a worker.
@@ -35,6 +35,7 @@ LOOK_SECONDS, SETTLE_SECONDS_MAX = 0.02, 60.0
 TOKEN_VARIABLE = "BENCH_SCIM_TOKEN"  # noqa: S105 - the name of a variable
 REFERENCE = "from scim2_server.testserver.cli import main; main()"
 
+HRIS = Setup("hris", ())
 CONFIG = """
 [redis]
 url = "{url}"
@@ -162,5 +163,5 @@ def _events(kind: str, first: int, persons: int) -> list[Event]:
     events: list[Any] = []
     for number in range(first, first + persons):
         body = notice(f"{kind}-{number}", said, number, title)
-        events += standard_webhooks.read(Notice("POST", "", {}, body), "hris", datetime.now(UTC)).events
+        events += standard_webhooks.read(Notice("POST", "", {}, body), HRIS, datetime.now(UTC)).events
     return events

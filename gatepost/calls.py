@@ -50,7 +50,9 @@ def call(method: str, url: str, *, headers: dict[str, str] | None = None, body: 
 class Signed(NamedTuple):
     """A sample as its source would send it."""
 
+    method: str
     path: str
+    query: str
     headers: dict[str, str]
     body: bytes
 
@@ -67,13 +69,16 @@ def signed(config: Path, source: str, file: Path) -> Signed:
     if done.returncode != 0:
         raise CallFailed(done.stderr.decode().strip())
     found = json.loads(done.stdout)
-    return Signed(found["path"], found["headers"], base64.b64decode(found["body"]))
+    return Signed(**found | {"body": base64.b64decode(found["body"])})
 
 
 def send(to: str, notice: Signed) -> Answered:
     """Send a signed sample to a receiver, or to the very address if it has a path."""
-    url = to if urlsplit(to).path.strip("/") else to.rstrip("/") + notice.path
-    return call("POST", url, headers=notice.headers, body=notice.body)
+    parts = urlsplit(to)
+    url = to if parts.path.strip("/") else to.rstrip("/") + notice.path
+    if notice.query:
+        url += ("&" if parts.query else "?") + notice.query
+    return call(notice.method, url, headers=notice.headers, body=notice.body if notice.method == "POST" else None)
 
 
 def retry_by_receiver(base: str, token: str, failure_id: str) -> Answered:

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
@@ -18,7 +18,7 @@ from lifecycle import signature
 from lifecycle.directory import Directory
 from lifecycle.errors import Misconfigured
 from lifecycle.event import OPERATOR, OURSELVES
-from lifecycle.fields import HttpUrl, Name, RedisUrl, Section, Zone
+from lifecycle.fields import Duration, HttpUrl, Name, OpenSection, RedisUrl, Section, Zone
 from lifecycle.policy import Policy
 from lifecycle.safety import Safety
 from lifecycle.secrets import Secret
@@ -29,6 +29,11 @@ CONFIG_VARIABLE = "GATEPOST_CONFIG"
 CONFIG_DEFAULT = "gatepost.toml"
 CONFIG_BYTES_MAX = 1_000_000
 FOUND_CHARS_MAX = 80
+
+SECRET_KEYS = frozenset(
+    {"secrets", "token", "client_id", "client_secret", "admin_tokens", "api_key", "private_key", "signing_key"}
+)
+"""What stands there is a reference to a secret, or was meant to be a secret."""
 
 _CREDENTIALS = re.compile(r"//[^/]*@")
 
@@ -63,17 +68,29 @@ class Workers(Section):
     signals: Annotated[int, Field(ge=1, le=64)] = 1
 
 
-class Source(Section):
-    """A system that tells us; all secrets are accepted, so that one can be rotated."""
+class Source(OpenSection):
+    """A system that tells us; all secrets are accepted, so that one can be rotated.
+
+    All other keys are its adapter's own.
+    """
 
     adapter: str
-    secrets: Annotated[list[Secret], Field(min_length=1, max_length=10)]
+    secrets: Annotated[list[Secret], Field(max_length=10)] = []
+    """The first signs. How many there must be, the adapter knows."""
     timezone: Zone = "UTC"
     """In which its dates without a zone are read, where the person's own is not known."""
     directory: Name | None = None
     """Where the full record of a person of whom it tells can be read."""
     target: Name | None = None
     """The target that it reports of: what is only an echo of our own writing there is ignored."""
+    url: HttpUrl | None = None
+    """The public address of its hook, for subscriptions and streams that we create."""
+    poll: Duration | None = None
+    """How often its directory is asked what changed, to fill gaps; zero is never, None the directory's own."""
+    silent_after: Duration | None = None
+    """After how long without a notice something is wrong."""
+    max_body_bytes: Annotated[int, Field(ge=1_024, le=50_000_000)] | None = None
+    """The limit for this source alone."""
 
 
 class Subscriber(Section):
@@ -163,6 +180,26 @@ def parse(raw: Mapping[str, Any], base: Path) -> Config:
         raise Misconfigured([_line(fault) for fault in error.errors()]) from error
 
 
+Own = TypeVar("Own", bound=Section)
+
+
+def own_options(where: str, section: OpenSection, model: type[Own]) -> Own:
+    """Return the keys of a section that are its adapter's own. Raises Misconfigured, as for the file."""
+    try:
+        return model.model_validate(section.own, context={"base": section.base})
+    except ValidationError as error:
+        known = (*type(section).model_fields, *model.model_fields)
+        raise Misconfigured([_own_line(fault, where, known) for fault in error.errors()]) from error
+
+
+def _own_line(fault: Any, where: str, known: Iterable[str]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    place = [part for part in fault["loc"] if part != "[key]"]
+    key = ".".join((where, *map(str, place)))
+    is_unknown = fault["type"] == "extra_forbidden" and len(place) == 1
+    allowed = f"unknown key; allowed: {', '.join(known)}" if is_unknown else _allowed(fault, place)
+    return f"{key}: found {_found(fault, place)}; {allowed}"
+
+
 def check_adapters(section: str, adapters: Mapping[str, str], known: Iterable[str]) -> None:
     """Raise Misconfigured unless each entry of a section names a known adapter."""
     allowed = ", ".join(sorted(known))
@@ -187,7 +224,7 @@ def _found(fault: Any, where: list[Any]) -> str:  # noqa: ANN401 - pydantic's Er
         return "nothing"
     if fault["type"] == "extra_forbidden":
         return f"a {type(value).__name__}"  # a misspelt "secrets" may hold a literal one
-    if {"secrets", "token", "client_id", "client_secret", "admin_tokens"} & set(where):
+    if SECRET_KEYS & set(where):
         is_reference = isinstance(value, str) and value.startswith(("env:", "file:"))
         return repr(value) if is_reference else "a literal" if isinstance(value, str) else f"a {type(value).__name__}"
     if isinstance(value, dict | list):
@@ -197,8 +234,7 @@ def _found(fault: Any, where: list[Any]) -> str:  # noqa: ANN401 - pydantic's Er
 
 def _allowed(fault: Any, where: list[Any]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     if fault["type"] == "extra_forbidden":
-        names = _siblings(where)
-        return f"unknown key; allowed: {', '.join(names)}"
+        return f"unknown key; allowed: {', '.join(_siblings(where))}"
     if fault["type"] == "missing":
         return "required"
     if fault["type"] == "string_pattern_mismatch":

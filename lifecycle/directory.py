@@ -1,11 +1,9 @@
 """``[directories.NAME]``: where the full record of a person can be read."""
 
-from lifecycle.fields import FilePath, Section
+from lifecycle.fields import OpenSection
 
 
-class Directory(Section):
-    """A place to look people up in."""
+class Directory(OpenSection):
+    """A place to look people up in; all other keys are its adapter's own."""
 
     adapter: str
-    path: FilePath
-    """Relative to the configuration, unless it is absolute."""

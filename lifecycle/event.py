@@ -8,7 +8,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 EVENT_ID_CHARS_MAX = 256
 EVENTS_MAX = 500
-"""Events of one notice: they are kept in one atomic step, which keeps Redis busy meanwhile."""
+"""Events of one atomic step, which keeps Redis busy meanwhile."""
 PERSON_TEXT_CHARS_MAX = 2048
 PERSON_GROUPS_MAX = 1000
 
@@ -140,6 +140,10 @@ class Event(BaseModel):
     received_at: AwareDatetime
     vendor_kind: str
     """The vendor's own word, for ``gatepost why``."""
+    hint: Kind | None = None
+    """What it claims, of a source that signs nothing: it acts as what the directory says, whatever it claims."""
+    reply_to: str | None = None
+    """Where the source wants to hear that it was done."""
     about: str | None = None
     """The one target that it is about, of an event of ours that says only: delete the account there now."""
 

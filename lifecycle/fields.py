@@ -3,11 +3,19 @@
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PrivateAttr,
+    StringConstraints,
+    ValidationInfo,
+)
 
 from lifecycle.expressions import Expression, compile_expression
 
@@ -81,3 +89,26 @@ class Section(BaseModel):
     """A table of the file: closed, frozen and strict, so that a typing error is found at the start."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+class OpenSection(Section):
+    """A table that has keys of its adapter's own as well: they are kept as found, for the adapter's model to check."""
+
+    model_config = ConfigDict(extra="allow")
+
+    _base: Path = PrivateAttr(default=Path())
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 - pydantic's
+        """Keep what paths are relative to."""
+        if context:
+            self._base = context.get("base", Path())
+
+    @property
+    def base(self) -> Path:
+        """The folder that paths in it are relative to."""
+        return self._base
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The keys that are the adapter's own, as found."""
+        return dict(self.model_extra or {})

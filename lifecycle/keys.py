@@ -61,6 +61,10 @@ gatepost:groups-replaced:TARGET             string  that members leave a group b
 gatepost:bulk-rests:TARGET                  string  that many requests in one did not work; minutes to an hour
 gatepost:metrics                            hash    counters of the whole fleet; never expires
 gatepost:ready                              string  written by the readiness probe; a minute
+gatepost:heard:SOURCE                       hash    when it was heard last, and by which secret or key; never expires
+gatepost:upkeep:SOURCE                      list    what it said of itself and nobody read yet; at most a hundred
+gatepost:handshake:SOURCE                   string  a token that it handed over once; HANDSHAKE_TTL
+gatepost:jwks:SOURCE                        string  its issuer's public keys as last fetched; never expires
 ==========================================  ======  ===================================================================
 """
 
@@ -77,6 +81,7 @@ CAPABILITIES_TTL_SECONDS = 7 * 86_400
 NOTES_TTL_SECONDS = 3_600
 READY_TTL_SECONDS = 60
 SETTLED_TTL_SECONDS = 60
+HANDSHAKE_TTL_SECONDS = 7 * 86_400
 
 EVENTS = "gatepost:events"
 FAILURES = "gatepost:failures"
@@ -305,3 +310,23 @@ def bulk_rests(target: str) -> str:
 def proof(target: str) -> str:
     """Name whether a target's look-ups find who is there."""
     return f"gatepost:proof:{target}"
+
+
+def heard(source: str) -> str:
+    """Name when a source was heard last, and by what."""
+    return f"gatepost:heard:{source}"
+
+
+def upkeep(source: str) -> str:
+    """Name what a source said of itself."""
+    return f"gatepost:upkeep:{source}"
+
+
+def handshake(source: str) -> str:
+    """Name the token that a source handed over."""
+    return f"gatepost:handshake:{source}"
+
+
+def jwks(source: str) -> str:
+    """Name the public keys of a source's issuer."""
+    return f"gatepost:jwks:{source}"

@@ -46,12 +46,12 @@ LATEST = datetime(9999, 1, 1, tzinfo=UTC)  # "never", as some write it; the cale
 WORKER_RETRIES = 16
 WORKER_RETRY_SECONDS_MAX = 1.0
 
-# ARGV, for each event: ref, person, doc, received ms, lane, job id, n, n/2 pairs that differ from COMMON.
+# ARGV, for each event: ref, person, doc, received ms, lane, push, job id, n, n/2 pairs that differ from COMMON.
 # Answers 1 for each event that is new and 0 for each that was here before. A person gets one job a lane and notice.
 _PUT = """
 local answers, offered, i = {}, {}, 1
 while i <= #ARGV do
-  local ref, person, doc, at, lane, job, n = unpack(ARGV, i, i + 6)
+  local ref, person, doc, at, lane, push, job, n = unpack(ARGV, i, i + 7)
   local event = 'gatepost:event:' .. ref
   if redis.call('HSETNX', event, 'doc', doc) == 0 then
     answers[#answers + 1] = 0
@@ -66,11 +66,11 @@ while i <= #ARGV do
     if not offered[lane .. person] then
       offered[lane .. person] = true
       redis.call('SADD', 'rq:queues', 'rq:queue:' .. lane)
-      redis.call('HSET', 'rq:job:' .. job, COMMON, unpack(ARGV, i + 7, i + 6 + n))
-      redis.call('RPUSH', 'rq:queue:' .. lane, job)
+      redis.call('HSET', 'rq:job:' .. job, COMMON, unpack(ARGV, i + 8, i + 7 + n))
+      redis.call(push, 'rq:queue:' .. lane, job)
     end
   end
-  i = i + 7 + n
+  i = i + 8 + n
 end
 return answers
 """
@@ -171,7 +171,9 @@ def put_arguments(events: Sequence[Event], writer: JobWriter) -> list[Any]:
         lane = LANE_OF_KIND[event.kind]
         fields = writer.write(lane, event.person, now)
         at = int(event.received_at.timestamp() * 1000)
-        arguments += [event.ref, event.person, event.to_json(), at, lane, writer.name(), len(fields), *fields]
+        # Whoever may be a leaver is looked up before all others.
+        push = "LPUSH" if event.hint is Kind.LEAVER else "RPUSH"
+        arguments += [event.ref, event.person, event.to_json(), at, lane, push, writer.name(), len(fields), *fields]
     return arguments
 
 

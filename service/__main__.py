@@ -21,12 +21,16 @@ from lifecycle.errors import Misconfigured
 from lifecycle.lifeline import hold_lifeline
 from lifecycle.log import set_up_logs
 from service.app import configured_sources, create_app
+from service.captured import parse_http
 from service.protocol import Protocol
+from service.sources.base import Notice
 
 EXIT_MISCONFIGURED = 2
 KEEP_ALIVE_SECONDS = 65
 GRACEFUL_SECONDS = 10
 BACKLOG = 2048
+HTTP_SUFFIX = ".http"
+LEFT_TO_THE_CLIENT = frozenset({"host", "content-length", "connection", "transfer-encoding"})
 
 log = structlog.get_logger()
 
@@ -89,10 +93,24 @@ def sign(config: Config, source: str, file: str) -> dict[str, object]:
     sources = configured_sources(config)
     if source not in sources:
         raise Misconfigured([f"sources: found no {source!r}; allowed: {', '.join(sorted(sources)) or 'none'}"])
-    body = Path(file).read_bytes()
-    _, adapter, secrets = sources[source]
-    headers = adapter.sign(body, secrets[0], datetime.now(UTC))
-    return {"path": f"/hooks/{source}", "headers": headers, "body": base64.b64encode(body).decode()}
+    adapter, setup = sources[source].adapter, sources[source].setup
+    try:
+        notice = adapter.sign(_sample(Path(file)), setup, datetime.now(UTC))
+    except ValueError as error:
+        raise Misconfigured([f"sources.{source}: found nothing to sign with; allowed: {error}"]) from error
+    return {
+        "method": notice.method,
+        "path": f"/hooks/{source}",
+        "query": notice.query,
+        "headers": {name: value for name, value in notice.headers.items() if name not in LEFT_TO_THE_CLIENT},
+        "body": base64.b64encode(notice.body).decode(),
+    }
+
+
+def _sample(path: Path) -> Notice:
+    """Return a file as a request: one that ends in ``.http`` is a whole one, any other a body."""
+    found = path.read_bytes()
+    return parse_http(found) if path.suffix == HTTP_SUFFIX else Notice("POST", "", {}, found)
 
 
 def _options() -> argparse.Namespace:

@@ -1,5 +1,6 @@
 """``create_app``: routes, error table and lifespan in one call."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -12,18 +13,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lifecycle.config import Config, check_adapters
+from lifecycle.config import Config, check_adapters, own_options
+from lifecycle.config import Source as Section
 from lifecycle.errors import GatepostError, Misconfigured
 from lifecycle.metrics import FleetCollector
 from lifecycle.queue import connect
 from lifecycle.records import Records
 from service import problems
 from service.api.endpoints import Api
+from service.ears import Ears
 from service.health import Health
 from service.hooks import METHODS, Configured, Hooks
 from service.intake import Intake
 from service.sources import SOURCES
-from service.sources.base import Source
+from service.sources.base import UNSIGNED, Setup
 
 
 def create_app(config: Config) -> Starlette:
@@ -33,13 +36,17 @@ def create_app(config: Config) -> Starlette:
     registry = CollectorRegistry()
     registry.register(FleetCollector(redis))
     intake = Intake(config.redis.url)
-    hooks = Hooks(sources, intake, registry, config.service.max_body_bytes)
+    ears = Ears(intake)
+    hooks = Hooks(sources, intake, ears, registry)
     api = Api(Records(redis), hooks, list(sources), config.policy.restore_within)
     health = Health(redis, registry)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        writing = asyncio.create_task(ears.write_on())
         yield
+        writing.cancel()
+        await asyncio.wait([writing])
         await intake.close()
         redis.close()
 
@@ -67,22 +74,31 @@ def create_app(config: Config) -> Starlette:
 def configured_sources(config: Config) -> dict[str, Configured]:
     """Join each configured source with its module. Raises Misconfigured."""
     check_adapters("sources", {name: source.adapter for name, source in config.sources.items()}, SOURCES)
-    found = {
-        name: Configured(name, SOURCES[source.adapter], tuple(secret.value for secret in source.secrets))
-        for name, source in config.sources.items()
-    }
-    lines = [line for source in found.values() if (line := _fault(source.name, source.adapter, source.secrets))]
+    found, lines = {}, []
+    for name, section in config.sources.items():
+        try:
+            found[name] = _configured(name, section, config.service.max_body_bytes)
+        except Misconfigured as error:
+            lines += error.lines
     if lines:
         raise Misconfigured(lines)
     return found
 
 
-def _fault(name: str, adapter: Source, secrets: tuple[str, ...]) -> str | None:
+def _configured(name: str, section: Section, body_bytes_max: int) -> Configured:
+    adapter = SOURCES[section.adapter]
+    options = own_options(f"sources.{name}", section, adapter.Options)
+    secrets = tuple(secret.value for secret in section.secrets)
+    setup = Setup(name, secrets, options, timezone=section.timezone)
     try:
-        adapter.check(secrets)
+        adapter.check(setup)
     except ValueError as error:
-        return f"sources.{name}.secrets: found one that is not a secret of this source; allowed: {error}"
-    return None
+        what = "one that is not a secret of this source" if secrets else "nothing"
+        line = f"sources.{name}.secrets: found {what}; allowed: {error}"
+        raise Misconfigured([line]) from error
+    rereads = section.directory is not None and adapter.assurance(setup) in UNSIGNED
+    limit = section.max_body_bytes or max(body_bytes_max, adapter.BODY_BYTES_MIN)
+    return Configured(name, adapter, setup, rereads, limit)
 
 
 async def openapi(_request: Request) -> Response:

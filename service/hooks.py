@@ -11,10 +11,13 @@ from prometheus_client import CollectorRegistry, Counter
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from lifecycle.errors import GatepostError, Oversized, Unauthentic, Unknown, Unreadable
+from lifecycle.errors import GatepostError, Oversized, Rejected, Unauthentic, Unknown, Unreadable
+from lifecycle.event import Event, Kind
 from lifecycle.failures import SetAside, drop_notice_commands, set_aside_commands
+from service.ears import Ears
 from service.intake import Intake
-from service.sources.base import Answer, Counts, Notice, Source
+from service.sources.base import Answer, Counts, Greeting, Notice, Reading, Setup, Source
+from service.sources.documents import NOTES_MAX
 
 # Whatever proves who sent a notice stays out of what is kept.
 CREDENTIAL_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
@@ -26,18 +29,21 @@ log = structlog.get_logger()
 
 
 class Configured(NamedTuple):
-    """A source as the configuration names it, with its module and its live secrets."""
+    """A source as the configuration names it, with its module."""
 
     name: str
     adapter: Source
-    secrets: tuple[str, ...]
+    setup: Setup
+    rereads: bool = False
+    """Whether what it says is only a hint: it signs nothing, so a directory is asked first."""
+    body_bytes_max: int = 1_000_000
 
 
 class Hooks:
     """Receives notices of all configured sources; an ASGI application, for a Request is much of what a notice costs."""
 
     def __init__(
-        self, sources: Mapping[str, Configured], intake: Intake, registry: CollectorRegistry, body_bytes_max: int
+        self, sources: Mapping[str, Configured], intake: Intake, ears: Ears, registry: CollectorRegistry
     ) -> None:
         """Keep what every request needs."""
         notices = Counter("gatepost_notices", "Notices received", ("source", "result"), registry=registry)
@@ -46,12 +52,13 @@ class Hooks:
         self._sources = sources
         self._intake = intake
         self._notices = cache(notices.labels)
-        self._body_bytes_max = body_bytes_max
+        self._ears = ears
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one notice as its source wants it."""
         answer = await self.receive(scope, receive)
-        await Response(answer.body, answer.status, media_type=answer.media_type)(scope, receive, send)
+        headers = dict(answer.headers) if answer.headers else None
+        await Response(answer.body, answer.status, headers, answer.media_type)(scope, receive, send)
 
     async def receive(self, scope: Scope, receive: Receive) -> Answer:
         """Take one notice and count what became of it. Raises Rejected or Unavailable."""
@@ -62,34 +69,53 @@ class Hooks:
             answer, result = await self._take(source, scope, receive)
         except GatepostError as error:
             self._notices(source.name, "unauthentic" if isinstance(error, Unauthentic) else "refused").inc()
-            raise
+            refusal = source.adapter.refuse(error) if isinstance(error, Rejected) else None
+            if refusal is None:
+                raise
+            log.warning("notice.refused", source=source.name, status=refusal.status, reason=error.reason)
+            return refusal
         self._notices(source.name, result).inc()
         return answer
 
     async def _take(self, source: Configured, scope: Scope, receive: Receive) -> tuple[Answer, str]:
         # Of a header that comes twice the first counts.
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
-        body = await read_body(headers, receive, self._body_bytes_max)
+        body = await read_body(headers, receive, source.body_bytes_max)
         notice = Notice(scope["method"], scope["query_string"].decode("latin-1"), headers, body)
-        greeting = source.adapter.greet(notice)
-        if greeting is not None:
-            return greeting, "greeted"
         now = datetime.now(UTC)
-        source.adapter.verify(notice, source.secrets, now)
+        greeting = source.adapter.greet(notice, source.setup, now)
+        if greeting is not None:
+            return await self._greet(source, greeting)
+        proof = source.adapter.verify(notice, source.setup, now)
+        self._ears.hear(source.name, proof, now)
         try:
             return await self._keep(source, notice, now)
         except Unreadable as error:
             await self._set_aside(source, notice, now, error)
             return source.adapter.answer(Counts(0, 0, 0)), "set_aside"
 
+    async def _greet(self, source: Configured, greeting: Greeting) -> tuple[Answer, str]:
+        if greeting.keep is not None and not await self._ears.keep(source.name, greeting.keep):
+            raise Unauthentic("another token is waiting for the operator", reason="handshake_taken")
+        log.info("source.greeted", source=source.name)
+        return greeting.answer, "greeted"
+
     async def _keep(self, source: Configured, notice: Notice, now: datetime) -> tuple[Answer, str]:
-        reading = source.adapter.read(notice, source.name, now)
-        accepted = await self._intake.put(reading.events) if reading.events else 0
-        counts = Counts(accepted, len(reading.events) - accepted, len(reading.ignored))
+        reading = source.adapter.read(notice, source.setup, now)
+        if reading.faults:
+            # Before the others are kept: a notice that comes again must find both or neither done.
+            await self._set_aside(source, notice, now, _faults(reading))
+        counts = await self._put(source, reading)
+        if reading.upkeep:
+            await self._ears.pass_on(source.name, reading.upkeep)
         if reading.ignored:
             self._ignored.labels(source.name).inc(len(reading.ignored))
-        result = "accepted" if accepted else "duplicate" if reading.events else "ignored"
-        return source.adapter.answer(counts), result
+        return source.adapter.answer(counts), _result(reading, counts)
+
+    async def _put(self, source: Configured, reading: Reading) -> Counts:
+        events = tuple(map(_unproven, reading.events)) if source.rereads else reading.events
+        new = await self._intake.put(events) if events else 0
+        return Counts(new, len(events) - new, len(reading.ignored))
 
     async def _set_aside(self, source: Configured, notice: Notice, now: datetime, error: Unreadable) -> None:
         headers = {name: value for name, value in notice.headers.items() if name not in CREDENTIAL_HEADERS}
@@ -115,10 +141,27 @@ class Hooks:
         if source is None:
             raise Unknown(f"source {aside.source!r} is no longer configured", reason="source_unknown")
         notice = Notice(aside.method, aside.query, aside.headers, aside.body)
-        reading = source.adapter.read(notice, source.name, aside.received_at)
-        accepted = await self._intake.put(reading.events) if reading.events else 0
+        reading = source.adapter.read(notice, source.setup, aside.received_at)
+        counts = await self._put(source, reading)
+        if reading.faults:
+            raise _faults(reading)
         await self._intake.run(drop_notice_commands(aside.id))
-        return Counts(accepted, len(reading.events) - accepted, len(reading.ignored))
+        return counts
+
+
+def _faults(reading: Reading) -> Unreadable:
+    return Unreadable("; ".join(reading.faults[:NOTES_MAX]), reason="unreadable")
+
+
+def _result(reading: Reading, counts: Counts) -> str:
+    if reading.faults:
+        return "set_aside"
+    return "accepted" if counts.accepted else "duplicate" if reading.events else "ignored"
+
+
+def _unproven(event: Event) -> Event:
+    """Return an event as what it is without a proof: a reason to look."""
+    return event.model_copy(update={"kind": Kind.CHANGED, "hint": event.kind})
 
 
 async def read_body(headers: Mapping[str, str], receive: Receive, bytes_max: int) -> bytes:

@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from lifecycle.errors import Unavailable
-from lifecycle.event import Event
+from lifecycle.event import EVENTS_MAX, Event
 from lifecycle.queue import ANSWER_SECONDS, CONNECT_SECONDS, PUT, PUT_SHA, JobWriter, put_arguments
 
 WAITING_MAX = 10_000
@@ -44,7 +44,13 @@ class Intake:
         self._writer = JobWriter()
 
     async def put(self, events: Sequence[Event]) -> int:
-        """Keep the events of one notice and return how many are new. Raises Unavailable when Redis takes none."""
+        """Keep the events of one notice and return how many are new. Raises Unavailable when Redis takes none.
+
+        A large notice is more than one step: what of it was kept before a fault is a duplicate when it comes again.
+        """
+        return sum([await self._put(events[start : start + EVENTS_MAX]) for start in range(0, len(events), EVENTS_MAX)])
+
+    async def _put(self, events: Sequence[Event]) -> int:
         if len(self._waiting) >= WAITING_MAX:
             raise Unavailable("too many notices wait for Redis", reason="overloaded")
         future: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
@@ -54,13 +60,13 @@ class Intake:
             self._flushing = asyncio.create_task(self._flush())
         return sum(await future)
 
-    async def run(self, commands: Sequence[tuple[Any, ...]]) -> None:
-        """Run commands in one transaction. Raises Unavailable."""
+    async def run(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Run commands in one transaction and return what they answer. Raises Unavailable."""
         try:
             async with self._redis.pipeline(transaction=True) as pipe:
                 for command in commands:
                     pipe.execute_command(*command)
-                await pipe.execute()
+                return await pipe.execute()
         except (RedisError, OSError) as error:
             raise Unavailable("Redis is not reachable or not writable", reason="redis") from error
 

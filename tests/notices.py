@@ -1,63 +1,117 @@
 """Captured notices: ``load("okta/user_deactivated")`` gives a request as it came, its clock, and what must come out.
 
 A fixture is a pair. ``KIND.http`` is the request byte for byte: start line, headers, blank line, body. ``KIND.json``
-beside it is what must come out. Requests are signed with the secrets below, which are published and open nothing.
+beside it is what must come out, and where the request tells a time of its own, ``at``, its clock. ``source.json`` of a
+folder has the secrets that its requests are signed with, which are published and open nothing, and whatever the source
+is configured with besides: ``options``, ``jwks``; ``adapter`` where the folder is a second way to configure one.
 """
 
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jwt
 from standardwebhooks import Webhook
 
-from service.sources.base import Notice
+from lifecycle.config import Source as Section
+from lifecycle.config import own_options
+from lifecycle.errors import Unauthentic
+from service.captured import parse_http
+from service.sources import SOURCES
+from service.sources.base import NoKeys, Notice, Setup
 
 FIXTURES = Path(__file__).parent / "service" / "sources" / "fixtures"
-
-SECRETS = {
-    "okta": "okta-hook-secret-of-the-tests",
-    "standard_webhooks": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # of the standard's own examples
-}
-OLD_SECRETS = {
-    "okta": "okta-hook-secret-of-last-year",
-    "standard_webhooks": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
-}
 AT = datetime(2026, 3, 2, 9, 0, 5, tzinfo=UTC)
 """The clock of requests that tell no time."""
 
 
 class Captured(NamedTuple):
-    """A notice with its clock and what must come out of it."""
+    """A notice with its clock, how its source is configured, and what must come out of it."""
 
+    folder: str
     adapter: str
+    setup: Setup
     notice: Notice
     at: datetime
     expected: dict[str, Any]
 
 
-def names(adapter: str = "*") -> list[str]:
-    """Return the names of all fixtures, or of one adapter's."""
-    found = FIXTURES.glob(f"{adapter}/*.http")
+class Jwks:
+    """The published keys of a folder, as a receiver has them when they were fetched a moment ago."""
+
+    def __init__(self, found: Mapping[str, Any]) -> None:
+        """Keep them by id."""
+        self._keys = {each.key_id: each.key for each in jwt.PyJWKSet.from_dict(dict(found)).keys}
+
+    def find(self, kid: str, now: datetime) -> Any:  # noqa: ANN401, ARG002 - as in Keys
+        """Return the key of this id. Raises Unauthentic."""
+        if kid not in self._keys:
+            raise Unauthentic("the issuer has no such key", reason="key_unknown")
+        return self._keys[kid]
+
+
+def folders() -> list[str]:
+    """Return the names of all folders of fixtures."""
+    return sorted(path.name for path in FIXTURES.iterdir())
+
+
+def described(folder: str) -> dict[str, Any]:
+    """Return what a folder says of its source."""
+    found: dict[str, Any] = json.loads((FIXTURES / folder / "source.json").read_text())
+    return found
+
+
+def adapter_of(folder: str) -> str:
+    """Return the name of the module that a folder is for."""
+    return str(described(folder).get("adapter", folder))
+
+
+def old_and_new(folder: str) -> tuple[str, ...]:
+    """Return both live secrets of a rotation, the new one first; none of a source that has none."""
+    found = described(folder)
+    return tuple(found[name] for name in ("secret", "old_secret") if found.get(name))
+
+
+@cache
+def setup_of(folder: str, *secrets: str) -> Setup:
+    """Return a folder's source as configured, with its new secret unless others are named."""
+    found, adapter = described(folder), SOURCES[adapter_of(folder)]
+    section = Section.model_validate(
+        {"adapter": adapter_of(folder), **found.get("options", {})}, context={"base": FIXTURES / folder}
+    )
+    keys = Jwks(found["jwks"]) if "jwks" in found else NoKeys()
+    options = own_options(f"sources.{folder}", section, adapter.Options)
+    return Setup(folder, secrets or old_and_new(folder)[:1], options, keys, found.get("timezone", "UTC"))
+
+
+def names(folder: str = "*") -> list[str]:
+    """Return the names of all fixtures, or of one folder's."""
+    found = FIXTURES.glob(f"{folder}/*.http")
     return sorted(f"{path.parent.name}/{path.stem}" for path in found)
 
 
+@cache
 def load(name: str) -> Captured:
     """Read one fixture."""
-    path = FIXTURES / f"{name}.http"
-    head, _, body = path.read_bytes().partition(b"\r\n\r\n")
-    start, *lines = head.decode("latin-1").split("\r\n")
-    method, target, _ = start.split(" ")
-    headers = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in lines}
-    notice = Notice(method, target.partition("?")[2], headers, body)
+    path, folder = FIXTURES / f"{name}.http", name.partition("/")[0]
+    notice = parse_http(path.read_bytes())
     expected = json.loads(path.with_suffix(".json").read_text())
-    return Captured(path.parent.name, notice, _clock(headers), expected)
+    at = _clock(notice.headers, expected.pop("at", None))
+    return Captured(folder, adapter_of(folder), setup_of(folder), notice, at, expected)
 
 
-def _clock(headers: Mapping[str, str]) -> datetime:
+def _clock(headers: Mapping[str, str], told: str | None) -> datetime:
+    if told is not None:
+        return datetime.fromisoformat(told)
     stamp = headers.get("webhook-timestamp")
     return datetime.fromtimestamp(int(stamp), UTC) if stamp else AT
+
+
+SECRETS = {folder: described(folder).get("secret", "") for folder in folders()}
+OLD_SECRETS = {folder: described(folder).get("old_secret", "") for folder in folders()}
 
 
 def canonical(kind: str = "person.left", **data: Any) -> bytes:  # noqa: ANN401 - whatever a test wants to say

@@ -66,7 +66,7 @@ def world() -> World:
     places = {}
     for name, target in found.targets.items():
         places[name] = place_of(redis, name, target, Http(), create_groups=found.policy.create_groups)
-    return World(found, People(redis, lanes(redis), WORKER), places, opened(found.directories))
+    return World(found, People(redis, lanes(redis), WORKER), places, opened(found.directories, redis))
 
 
 def place_of(redis: Redis, name: str, target: Target, http: Http, *, create_groups: bool = False) -> Place:

@@ -11,26 +11,31 @@ https://developer.okta.com/docs/reference/api/event-types/
 """
 
 import json
-from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime
 
-from lifecycle.errors import Malformed, Unauthentic, Unreadable, Unsupported
-from lifecycle.event import EVENTS_MAX, Event, Kind, Profile
+from lifecycle.errors import Malformed, Unreadable, Unsupported
+from lifecycle.event import Event, Kind, Profile
 from service.sources.base import (
+    ORDINARY_BYTES,
     Answer,
     Assurance,
     Counts,
+    Greeting,
     Notice,
+    OwnOptions,
     Reading,
-    event_id,
-    same_secret,
-    source_time,
-    unreadable,
+    Setup,
+    header_secrets,
+    no_keys,
+    problem,
 )
+from service.sources.documents import Part, entry, event_id, parsed, profile, read_each, source_time
+from service.sources.proofs import proven, the_secret
 
-ASSURANCE = Assurance.SHARED_SECRET
+BODY_BYTES_MIN = ORDINARY_BYTES
 CHALLENGE = "x-okta-verification-challenge"
 CHALLENGE_CHARS_MAX = 1_024
 SUCCESS = "SUCCESS"
@@ -50,45 +55,46 @@ KINDS = {
 }
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
-
-
-class _Target(_Part):
+class _Target(Part):
     id: str
     type: str
     alternateId: str | None = None  # noqa: N815 - Okta's spelling
     displayName: str | None = None  # noqa: N815 - Okta's spelling
 
 
-class _Outcome(_Part):
+class _Outcome(Part):
     result: str
 
 
-class _LogEvent(_Part):
-    uuid: str
-    published: AwareDatetime
+class _Head(Part):
     eventType: str  # noqa: N815 - Okta's spelling
     outcome: _Outcome | None = None
+
+
+class _LogEvent(_Head):
+    uuid: str
+    published: AwareDatetime
     target: list[_Target] | None = None
 
 
-class _Data(_Part):
-    events: list[_LogEvent] = Field(max_length=EVENTS_MAX)
+class _Data(Part):
+    events: list[Any]
 
 
-class _Hook(_Part):
+class _Hook(Part):
     data: _Data
 
 
-def check(secrets: Sequence[str]) -> None:
-    """Take any secret: Okta sends whatever the administrator typed."""
-    if not all(secret.isprintable() for secret in secrets):
-        msg = "a header cannot carry this secret; allowed: printable characters"
-        raise ValueError(msg)
+Options = OwnOptions
+check, keys_at, refuse = header_secrets, no_keys, problem
 
 
-def greet(notice: Notice) -> Answer | None:
+def assurance(setup: Setup) -> Assurance:  # noqa: ARG001 - Okta can do no more
+    """Return that the sender knows a secret."""
+    return Assurance.SHARED_SECRET
+
+
+def greet(notice: Notice, setup: Setup, now: datetime) -> Greeting | None:  # noqa: ARG001 - the secret may not come with it
     """Answer the one-time challenge, the only GET that Okta ever sends."""
     if notice.method == "POST":
         return None
@@ -98,26 +104,18 @@ def greet(notice: Notice) -> Answer | None:
     challenge = notice.headers.get(CHALLENGE, "")
     if not 0 < len(challenge) <= CHALLENGE_CHARS_MAX:
         raise Malformed(f"a GET without {CHALLENGE} verifies nothing", reason="challenge_missing")
-    return Answer(200, json.dumps({"verification": challenge}).encode(), "application/json")
+    return Greeting(Answer(200, json.dumps({"verification": challenge}).encode(), "application/json"))
 
 
-def verify(notice: Notice, secrets: Sequence[str], now: datetime) -> None:  # noqa: ARG001 - Okta signs no time
+def verify(notice: Notice, setup: Setup, now: datetime) -> str:  # noqa: ARG001 - Okta signs no time
     """Compare the Authorization header with each live secret."""
-    if not same_secret(notice.headers.get("authorization", ""), secrets):
-        raise Unauthentic("the Authorization header is not the hook's secret", reason="secret_wrong")
+    given = notice.headers.get("authorization", "")
+    return proven(the_secret(given, setup.secrets), "the Authorization header")
 
 
-def read(notice: Notice, source: str, now: datetime) -> Reading:
+def read(notice: Notice, setup: Setup, now: datetime) -> Reading:
     """Return the events of a hook; kinds that we do not carry and actions that failed are left out."""
-    try:
-        hook = _Hook.model_validate_json(notice.body)
-    except ValidationError as error:
-        raise unreadable(error) from error
-    known = [entry for entry in hook.data.events if entry.eventType in KINDS and _happened(entry)]
-    ignored = tuple(
-        entry.eventType for entry in hook.data.events if not (entry.eventType in KINDS and _happened(entry))
-    )
-    return Reading(tuple(_event(entry, source, now) for entry in known), ignored)
+    return read_each(parsed(_Hook, notice.body).data.events, lambda found: _event(found, setup, now))
 
 
 def answer(counts: Counts) -> Answer:  # noqa: ARG001 - Okta wants an empty body
@@ -125,43 +123,39 @@ def answer(counts: Counts) -> Answer:  # noqa: ARG001 - Okta wants an empty body
     return Answer(204)
 
 
-def sign(body: bytes, secret: str, now: datetime) -> dict[str, str]:  # noqa: ARG001 - nothing is signed
+def sign(notice: Notice, setup: Setup, now: datetime) -> Notice:  # noqa: ARG001 - nothing is signed
     """Send the secret, as Okta does."""
-    return {"authorization": secret, "content-type": "application/json"}
+    sent = {"authorization": setup.secrets[0], "content-type": "application/json"}
+    return notice._replace(headers={**notice.headers, **sent})
 
 
-def _happened(entry: _LogEvent) -> bool:
-    return entry.outcome is None or entry.outcome.result == SUCCESS
-
-
-def _event(entry: _LogEvent, source: str, now: datetime) -> Event:
+def _event(found: object, setup: Setup, now: datetime) -> Event | str:
+    head = entry(_Head, found)
+    if head.eventType not in KINDS or not (head.outcome is None or head.outcome.result == SUCCESS):
+        return head.eventType
+    told = entry(_LogEvent, found)
     # Targets come in no promised order; the actor is who did it, not whom it is about.
-    user = next((target for target in entry.target or () if target.type == "User"), None)
+    user = next((target for target in told.target or () if target.type == "User"), None)
     if user is None or not user.id:
-        raise Unreadable(f"{entry.eventType}: no target of type User", reason="person_unnamed")
-    profile = _profile(user)
+        raise Unreadable(f"{told.eventType}: no target of type User", reason="person_unnamed")
     return Event(
-        id=event_id(entry.uuid),
-        source=source,
-        kind=KINDS[entry.eventType],
+        id=event_id(told.uuid),
+        source=setup.name,
+        kind=KINDS[told.eventType],
         person=user.id,
-        profile=profile,
-        occurred_at=source_time(entry.published, now),
+        profile=_profile(user),
+        occurred_at=source_time(told.published, now),
         received_at=now,
-        vendor_kind=entry.eventType,
+        vendor_kind=told.eventType,
     )
 
 
 def _profile(user: _Target) -> Profile:
-    told = {"external_id": user.id}
     # alternateId is the login; the text "unknown" stands for none.
-    if user.alternateId and user.alternateId != "unknown":
-        told["user_name"] = user.alternateId
-        if "@" in user.alternateId:
-            told["email"] = user.alternateId
-    if user.displayName and user.displayName != "unknown":
-        told["display_name"] = user.displayName
-    try:
-        return Profile.model_validate(told)
-    except ValidationError as error:
-        raise unreadable(error) from error
+    login = user.alternateId if user.alternateId != "unknown" else None
+    return profile(
+        external_id=user.id,
+        user_name=login,
+        email=login if login and "@" in login else None,
+        display_name=user.displayName if user.displayName != "unknown" else None,
+    )

@@ -1,7 +1,9 @@
-"""Standard Webhooks, ``v1``: the canonical notice for an HRIS, an iPaaS or a script of one's own.
+"""Standard Webhooks, ``v1`` and ``v1a``: the canonical notice for an HRIS, an iPaaS or a script of one's own.
 
 Set-up: a secret ``whsec_`` and base64 of 24 to 64 random bytes on both sides; POST the notice to ``/hooks/NAME`` with
-``webhook-id``, ``webhook-timestamp`` and ``webhook-signature``. Any library of the standard signs it.
+``webhook-id``, ``webhook-timestamp`` and ``webhook-signature``. Any library of the standard signs it. For ``v1a`` the
+secret is the sender's public key, ``whpk_`` and base64 of 32 bytes. A sender that renames the headers, as Svix does, is
+told by ``id_header``, ``timestamp_header`` and ``signature_header``.
 
 Body: ``{"type": "person.left", "timestamp": ..., "data": {"id": ..., "effective_at": ..., "person": {...}}}`` with
 ``type`` one of ``person.joined``, ``person.moved``, ``person.left``, ``person.changed``. ``data.id`` falls back to
@@ -16,30 +18,31 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 """
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Annotated
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from lifecycle import signature
+from lifecycle.errors import Unreadable
 from lifecycle.event import Event, Kind, Profile
 from service.sources.base import (
-    Answer,
+    ORDINARY_BYTES,
     Assurance,
-    Counts,
     Notice,
+    OwnOptions,
     Reading,
-    effect,
-    event_id,
+    Setup,
+    accepted,
     no_greeting,
-    person_key,
-    source_time,
-    unreadable,
+    no_keys,
+    problem,
 )
+from service.sources.documents import Part, effect, event_id, parsed, person_key, source_time
 
-ASSURANCE = Assurance.SIGNED_BODY_WITH_TIME
+BODY_BYTES_MIN = ORDINARY_BYTES
 
 KINDS = {
     "person.joined": Kind.JOINER,
@@ -52,7 +55,17 @@ DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 # A number is seconds since 1970. No event takes effect so early; 20260306 is a day of which the hyphens were left out.
 SECONDS_MIN = datetime(1973, 1, 1, tzinfo=UTC)
 
-greet = no_greeting
+greet, keys_at, answer, refuse = no_greeting, no_keys, accepted, problem
+
+HeaderName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
+
+
+class Options(OwnOptions):
+    """The names of the three headers, in lower case, for a sender that renames them, as Svix does."""
+
+    id_header: HeaderName = signature.STANDARD.id
+    timestamp_header: HeaderName = signature.STANDARD.timestamp
+    signature_header: HeaderName = signature.STANDARD.signature
 
 
 def _day_or_moment(found: object, parse: ValidatorFunctionWrapHandler) -> date | datetime:
@@ -67,17 +80,13 @@ def _day_or_moment(found: object, parse: ValidatorFunctionWrapHandler) -> date |
     return moment
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True, hide_input_in_errors=True)
-
-
-class _Data(_Part):
+class _Data(Part):
     id: str | None = None
     effective_at: Annotated[datetime, WrapValidator(_day_or_moment)] | None = None
     person: Profile
 
 
-class _Head(_Part):
+class _Head(Part):
     type: str
 
 
@@ -86,31 +95,43 @@ class _Body(_Head):
     data: _Data
 
 
-def check(secrets: Sequence[str]) -> None:
-    """Raise ValueError unless each secret is whsec_ with strict base64 of 24 to 64 bytes."""
-    for secret in secrets:
-        signature.key(secret)
+def assurance(setup: Setup) -> Assurance:  # noqa: ARG001 - the standard leaves no choice
+    """Return that body and time are signed."""
+    return Assurance.SIGNED_BODY_WITH_TIME
 
 
-def verify(notice: Notice, secrets: Sequence[str], now: datetime) -> None:
+def check(setup: Setup) -> None:
+    """Raise ValueError unless each secret is ``whsec_`` with 24 to 64 bytes, or a ``whpk_`` or ``whsk_`` key."""
+    if not setup.secrets:
+        msg = "one secret at least"
+        raise ValueError(msg)
+    for secret in setup.secrets:
+        signature.verifier(secret)
+
+
+def verify(notice: Notice, setup: Setup, now: datetime) -> str:
     """Check the signature over id, time and raw body, by any of the live secrets."""
-    signature.verify([signature.key(secret) for secret in secrets], dict(notice.headers), notice.body, now)
+    keys = map(_verifier, setup.secrets)
+    return setup.secrets[signature.verify(keys, notice.headers, notice.body, now, _names(setup))]
 
 
-def read(notice: Notice, source: str, now: datetime) -> Reading:
+_verifier = lru_cache(maxsize=256)(signature.verifier)
+
+
+def read(notice: Notice, setup: Setup, now: datetime) -> Reading:
     """Return the one event of a canonical notice; a type that is not ours is left out."""
     try:
-        body = _Body.model_validate_json(notice.body)
-    except ValidationError as error:
+        body = parsed(_Body, notice.body)
+    except Unreadable:
         # A type that is not ours may have data of any shape.
         if (vendor_kind := _type(notice.body)) and vendor_kind not in KINDS:
             return Reading((), (vendor_kind,))
-        raise unreadable(error) from error
+        raise
     if body.type not in KINDS:
         return Reading((), (body.type,))
     event = Event(
-        id=event_id(body.data.id or notice.headers.get("webhook-id")),
-        source=source,
+        id=event_id(body.data.id or notice.headers.get(_names(setup).id)),
+        source=setup.name,
         kind=KINDS[body.type],
         person=person_key(body.data.person),
         profile=body.data.person,
@@ -122,20 +143,21 @@ def read(notice: Notice, source: str, now: datetime) -> Reading:
     return Reading((event,))
 
 
-def answer(counts: Counts) -> Answer:
-    """Answer 202 with what became of it."""
-    return Answer(202, b'{"accepted": %d, "duplicates": %d, "ignored": %d}' % counts, "application/json")
+def sign(notice: Notice, setup: Setup, now: datetime) -> Notice:
+    """Sign as any Standard Webhooks sender does: a message that has an id keeps it. Raises ValueError without a key."""
+    message_id = notice.headers.get(_names(setup).id) or f"msg_{uuid4().hex}"
+    secret = setup.secrets[0]
+    if secret.startswith(signature.SECRET_PREFIX):
+        made = signature.sign(signature.key(secret), message_id, now, notice.body)
+    else:
+        made = signature.sign_asymmetric(signature.private_key(secret), message_id, now, notice.body)
+    sent = zip(_names(setup), (message_id, str(int(now.timestamp())), made), strict=True)
+    return notice._replace(headers={**notice.headers, **dict(sent), "content-type": "application/json"})
 
 
-def sign(body: bytes, secret: str, now: datetime) -> dict[str, str]:
-    """Sign as any Standard Webhooks sender does, under a fresh message id."""
-    message_id = f"msg_{uuid4().hex}"
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": signature.sign(signature.key(secret), message_id, now, body),
-        "content-type": "application/json",
-    }
+def _names(setup: Setup) -> signature.HeaderNames:
+    options: Options = setup.options
+    return signature.HeaderNames(options.id_header, options.timestamp_header, options.signature_header)
 
 
 def _type(body: bytes) -> str | None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from lifecycle.config import CONFIG_BYTES_MAX, check_adapters, config_path, load, parse
+from lifecycle.config import CONFIG_BYTES_MAX, check_adapters, config_path, load, own_options, parse
 from lifecycle.errors import Misconfigured
+from lifecycle.fields import FilePath, Section
+from lifecycle.secrets import Secret
 
 LITERAL = "hunter2-a-literal-secret"
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -99,7 +101,8 @@ def test_whole_file_is_read(tmp_path: Path) -> None:
     assert config.policy.scope is not None
     assert config.policy.scope.fields == {"user_type"}
     assert config.workers.leavers == 2
-    assert config.directories["hr"].path == tmp_path / "people.csv"
+    assert config.directories["hr"].own == {"path": "people.csv"}
+    assert config.directories["hr"].base == tmp_path
 
 
 REFUSALS: list[tuple[dict[str, Any], str, str, str]] = [
@@ -109,17 +112,7 @@ REFUSALS: list[tuple[dict[str, Any], str, str, str]] = [
     ({"service": {"max_body_bytes": "1MB"}}, "service.max_body_bytes", "'1MB'", "a valid integer"),
     ({"service": {"max_body_bytes": 1e6}}, "service.max_body_bytes", "1000000.0", "a valid integer"),
     ({"workers": {"leavers": 0}}, "workers.leavers", "0", "greater than or equal to 1"),
-    (
-        {"directories": {"hr": {"adapter": "file", "path": 7}}},
-        "directories.hr.path",
-        "7",
-        "a path, as it is or relative",
-    ),
-    ({"directories": {"hr": {"adapter": "file", "path": ""}}}, "directories.hr.path", "''", "a path, as it is or"),
-    ({"directories": {"hr": {"adapter": "file"}}}, "directories.hr.path", "nothing", "required"),
     ({"sources": {"okta": {"secrets": ["env:SECRET"]}}}, "sources.okta.adapter", "nothing", "required"),
-    ({"sources": {"okta": {"adapter": "okta"}}}, "sources.okta.secrets", "nothing", "required"),
-    ({"sources": {"okta": OKTA | {"secrets": []}}}, "sources.okta.secrets", "a list", "at least 1 item"),
     ({"sources": {"okta": OKTA | {"secrets": "env:SECRET"}}}, "sources.okta.secrets", "'env:SECRET'", "a valid list"),
     ({"sources": {"Okta!": OKTA}}, "sources.Okta!", "'Okta!'", "a name that matches"),
     ({"sources": ["okta"]}, "sources", "a list", "a valid dictionary"),
@@ -191,7 +184,6 @@ UNKNOWN_KEYS: list[tuple[dict[str, Any], str, str]] = [
     ({"source": {}}, "source", "redis, service, workers, sources"),
     ({"redis": {"uri": "x"}}, "redis.uri", "url"),
     ({"service": {"admin_token": "x"}}, "service.admin_token", "max_body_bytes, admin_tokens"),
-    ({"sources": {"okta": OKTA | {"secret": "x"}}}, "sources.okta.secret", "adapter, secrets"),
     ({"targets": {"crm": CRM | {"tokens": "x"}}}, "targets.crm.tokens", "adapter, base_url"),
     ({"policy": {"grant": []}}, "policy.grant", "scope, protected, grants"),
     (
@@ -219,8 +211,6 @@ LITERALS: list[dict[str, Any]] = [
     {"service": {"admin_tokens": {LITERAL: 1}}},
     {"sources": {"okta": OKTA | {"secrets": [LITERAL]}}},
     {"sources": {"okta": OKTA | {"secrets": LITERAL}}},
-    {"sources": {"okta": OKTA | {"secret": LITERAL}}},
-    {"sources": {"okta": OKTA | {"secret": [LITERAL]}}},
     {"targets": {"crm": CRM | {"token": LITERAL}}},
     {"targets": {"crm": CRM | {"token": [LITERAL]}}},
     {"targets": {"crm": CRM | {"client_secret": LITERAL}}},
@@ -293,7 +283,6 @@ def test_all_faults_are_told_at_once() -> None:
         "redis.url",
         "service.max_body_bytes",
         "sources.a.adapter",
-        "sources.a.secrets",
     ]
 
 
@@ -354,3 +343,38 @@ def test_subscriber_wants_what_it_names(events: list[str] | None, wanted: list[s
     ]
 
     assert [name for name in wanted + unwanted if siem.wants(name)] == wanted
+
+
+class Own(Section):
+    """An adapter's own keys."""
+
+    path: FilePath
+    private_key: Secret | None = None
+
+
+def test_adapters_own_keys_are_checked_as_the_file_is(tmp_path: Path) -> None:
+    """A path is relative to the file, a secret is a reference, an unknown key is told with all known ones."""
+    section = parse({"directories": {"hr": {"adapter": "x", "path": "a.csv"}}}, tmp_path).directories["hr"]
+
+    assert own_options("directories.hr", section, Own).path == tmp_path / "a.csv"
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({}, "directories.hr.path: found nothing; required"),
+        ({"path": 7}, "directories.hr.path: found 7; allowed: a path, as it is or relative to the file"),
+        ({"path": "a", "pth": LITERAL}, "found a str; unknown key; allowed: adapter, path, private_key"),
+        ({"path": "a", "private_key": LITERAL}, "directories.hr.private_key: found a literal; a literal is refused"),
+    ],
+    ids=["missing", "wrong", "unknown", "literal"],
+)
+def test_adapters_own_key_that_is_wrong_is_told(keys: dict[str, Any], line: str) -> None:
+    """The key, what was found, what is allowed; never a secret."""
+    section = parse({"directories": {"hr": {"adapter": "x", **keys}}}, Path()).directories["hr"]
+
+    with pytest.raises(Misconfigured) as refused:
+        own_options("directories.hr", section, Own)
+
+    assert line in refused.value.lines[0]
+    assert LITERAL not in refused.value.message

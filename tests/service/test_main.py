@@ -15,7 +15,7 @@ import pytest
 from service.sources import SOURCES
 from service.sources.base import Notice
 from tests.conftest import ROOT, Serve
-from tests.notices import SECRETS, okta, okta_entry
+from tests.notices import SECRETS, okta, okta_entry, setup_of
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -37,7 +37,7 @@ def test_sample_is_signed_as_the_source_would(
     request = json.loads(ran.stdout)
     assert (request["path"], base64.b64decode(request["body"])) == (f"/hooks/{source}", body)
     notice = Notice("POST", "", request["headers"], body)
-    SOURCES[adapter].verify(notice, [SECRETS[adapter]], datetime.now(UTC))
+    SOURCES[adapter].verify(notice, setup_of(adapter), datetime.now(UTC))
 
 
 def test_wrong_configuration_ends_the_start_with_its_faults(config_file: Callable[..., Path], tmp_path: Path) -> None:
@@ -48,7 +48,12 @@ def test_wrong_configuration_ends_the_start_with_its_faults(config_file: Callabl
     no_file = run("--config", str(tmp_path / "nothing.toml"))
     no_source = run("--config", str(config_file()), "--sign", "workday", __file__)
 
-    assert [each.returncode for each in (unknown, no_secret, no_file, no_source)] == [2, 2, 2, 2]
+    none = run("--config", str(config_file(sources={"a": {"adapter": "okta"}})))
+    misspelt = run("--config", str(config_file(sources={"a": {"adapter": "okta", "secret": "x", "secrets": []}})))
+
+    assert [each.returncode for each in (unknown, no_secret, no_file, no_source, none, misspelt)] == [2] * 6
+    assert "sources.a.secrets: found nothing; allowed: one secret at least" in none.stderr
+    assert "sources.a.secret: found a str; unknown key; allowed: adapter, secrets, timezone" in misspelt.stderr
     assert "sources.a.adapter: found 'workday'; allowed: okta, standard_webhooks" in unknown.stderr
     assert "sources.a.secrets: found one that is not a secret of this source" in no_secret.stderr
     assert SECRETS["okta"] not in no_secret.stderr

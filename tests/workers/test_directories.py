@@ -370,7 +370,7 @@ def test_any_bytes_are_read_or_refused(write: Write, name: str, text: bytes) -> 
 def test_directory_that_cannot_be_one_is_refused_at_the_start(adapter: str, path: str, fault: str) -> None:
     """The key, what was found, what is allowed."""
     with pytest.raises(Misconfigured) as caught:
-        opened({"hr": Section(adapter=adapter, path=Path(path))})
+        opened({"hr": Section.model_validate({"adapter": adapter, "path": path})})
 
     assert caught.value.lines[0].startswith(fault)
 

@@ -38,10 +38,10 @@ def main() -> None:
     except Misconfigured as error:
         print(error.message, file=sys.stderr)
         sys.exit(EXIT_MISCONFIGURED)
-    for name, each in opened(found.directories).items():
+    redis = connect(found.redis.url, patient=False)
+    for name, each in opened(found.directories, redis).items():
         for line in directory.look_at(name, each):
             print(line.to_json(), flush=True)
-    redis = connect(found.redis.url, patient=False)
     for line in look([_case(redis, name) for name in found.targets], found.policy):
         print(line.to_json(), flush=True)
 

@@ -1,17 +1,22 @@
 """What a directory module is made of, and which of the records that it finds is the one.
 
-**Add a directory:** write ``workers/directories/NAME.py`` with ``open_directory``; add one line to ``DIRECTORIES``, and
-what the configuration has to say of it to ``lifecycle.directory``. Whether a record is the one that was asked for is
+**Add a directory:** write ``workers/directories/NAME.py`` with ``open_directory``; its keys of the
+configuration are a model in it; add one line to ``DIRECTORIES``. Whether a record is the one that was asked for is
 decided here, for all of them.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
+from redis import Redis
+
+from lifecycle.config import own_options
 from lifecycle.directory import Directory as Section
 from lifecycle.errors import Held
 from lifecycle.event import Profile
+from lifecycle.fields import Section as OwnSection
 
 NAMES = ("external_id", "user_name", "email")
 """What a person is looked for by, the strongest first."""
@@ -50,11 +55,28 @@ class Directory(Protocol):
         """Return what whoever set the directory up should know, though it works; names nobody. Raises Postponed."""
 
 
+Own = TypeVar("Own", bound=OwnSection)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a directory is opened with."""
+
+    name: str
+    section: Section
+    redis: Redis | None = None
+    """Where bearers and limits are shared by the fleet; None where the section is only checked."""
+
+    def options(self, model: type[Own]) -> Own:
+        """Return the section's keys that are the adapter's own. Raises Misconfigured."""
+        return own_options(f"directories.{self.name}", self.section, model)
+
+
 class Adapter(Protocol):
     """The names that a directory module has."""
 
-    def open_directory(self, section: Section) -> Directory:
-        """Return the directory, unread. Raises ValueError, with what is allowed, for a section that cannot be one."""
+    def open_directory(self, opening: Opening) -> Directory:
+        """Return the directory, unread. Raises Misconfigured for a section that cannot be one."""
 
 
 def normal(name: str, value: str) -> str:

@@ -20,18 +20,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 
-from lifecycle.directory import Directory as Section
 from lifecycle.errors import Postponed, Refused
 from lifecycle.event import Profile
-from workers.directories.base import NAMES, Record, Subject, normal
+from lifecycle.fields import FilePath, Section
+from workers.directories.base import NAMES, Opening, Record, Subject, normal
 from workers.directories.rows import FORMS, UNREADABLE, Row, read_rows, unread_columns
 
 # Within the clock's step a file may be written twice and bear the same time.
 AT_REST_SECONDS = 0.1
+
+
+def _of_a_form(path: Path) -> Path:
+    if path.suffix.lower() not in FORMS:
+        msg = f"a file whose name ends in {', '.join(FORMS)}"
+        raise ValueError(msg)
+    return path
 
 
 class Stamp(NamedTuple):
@@ -126,12 +133,16 @@ class FileDirectory:
         return Table(as_of, rows, _places(rows), [*notes, *_nameless(rows)])
 
 
-def open_directory(section: Section) -> FileDirectory:
-    """Return the directory of a file, unread. Raises ValueError for a name that says neither CSV nor JSON lines."""
-    if section.path.suffix.lower() not in FORMS:
-        msg = f"a file whose name ends in {', '.join(FORMS)}"
-        raise ValueError(msg)
-    return FileDirectory(section.path)
+class Options(Section):
+    """The keys of ``[directories.NAME]`` that are this adapter's own."""
+
+    path: Annotated[FilePath, AfterValidator(_of_a_form)]
+    """Relative to the configuration, unless it is absolute."""
+
+
+def open_directory(opening: Opening) -> FileDirectory:
+    """Return the directory of a file, unread. Raises Misconfigured."""
+    return FileDirectory(opening.options(Options).path)
 
 
 def _places(rows: Sequence[Row]) -> Mapping[str, Mapping[str, Sequence[int]]]:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from service.sources.base import AHEAD_MAX, source_time
+from service.sources.documents import AHEAD_MAX, source_time
 from tests.notices import AT
 
 

@@ -1,0 +1,170 @@
+"""What a vendor's document is read with: its faults become Unreadable, and every event gets an id and a time."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lifecycle.errors import Unreadable
+from lifecycle.event import EVENT_ID_CHARS_MAX, Event, Profile
+from service.sources.base import Reading
+
+NOTES_MAX = 5
+AHEAD_MAX = timedelta(minutes=5)
+ENTRIES_MAX = 5_000
+"""Events of one notice. The largest batch that a vendor is known to send is Event Grid's."""
+MILLISECONDS_FROM = 10**11
+"""Seconds since 1970 stay below it until the year 5138; what is above is milliseconds."""
+
+Found = TypeVar("Found")
+
+
+class Part(BaseModel):
+    """A part of a vendor's document: what we do not know of it is ignored, and an id may be a number."""
+
+    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True, hide_input_in_errors=True)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parsed(model: type[Model], body: bytes) -> Model:
+    """Return a body as this model. Raises Unreadable."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise unreadable(error) from error
+
+
+def entry(model: type[Model], found: object) -> Model:
+    """Return one entry of a batch as this model. Raises Unreadable."""
+    try:
+        return model.model_validate(found)
+    except ValidationError as error:
+        raise unreadable(error) from error
+
+
+def json_body(body: bytes) -> Any:  # noqa: ANN401 - JSON
+    """Return the JSON of a body. Raises Unreadable."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable("the body is not JSON", reason="unreadable") from error
+
+
+def read_each(entries: Sequence[Found], read_one: Callable[[Found], Event | str]) -> Reading:
+    """Read a batch entry by entry: one that cannot be read keeps none of the others waiting.
+
+    ``read_one`` returns the event, or the vendor's word of a kind that we do not carry, or raises Unreadable. Raises
+    Unreadable for a batch that is larger than any, and for one of which nothing could be read.
+    """
+    if len(entries) > ENTRIES_MAX:
+        raise Unreadable(f"a notice has at most {ENTRIES_MAX} events", reason="too_many_events")
+    events: list[Event] = []
+    ignored: list[str] = []
+    faults: list[str] = []
+    for place, found in enumerate(entries):
+        try:
+            told = read_one(found)
+        except Unreadable as error:
+            faults.append(f"entry {place}: {error.message}")
+            continue
+        if isinstance(told, Event):
+            events.append(told)
+        else:
+            ignored.append(told)
+    if faults and not events and not ignored:
+        raise Unreadable("; ".join(faults[:NOTES_MAX]), reason="unreadable")
+    return Reading(tuple(events), tuple(ignored), tuple(faults))
+
+
+def unreadable(error: ValidationError) -> Unreadable:
+    """Turn pydantic's faults into ours: where and what, never the value, which may be personal."""
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
+    lines = [
+        f"{'.'.join(str(part) for part in fault['loc']) or 'body'}: {fault['msg']}" for fault in faults[:NOTES_MAX]
+    ]
+    return Unreadable("; ".join(lines), reason="unreadable")
+
+
+def profile(**told: Any) -> Profile:  # noqa: ANN401 - fields of a person
+    """Return what a source says of a person; what is None or empty was not mentioned. Raises Unreadable."""
+    try:
+        return Profile.model_validate({name: value for name, value in told.items() if value not in (None, "")})
+    except ValidationError as error:
+        raise unreadable(error) from error
+
+
+def event_id(found: str | None) -> str:
+    """Check the length of an event's id. Raises Unreadable: a key of Redis must not grow without bound."""
+    if not found or len(found) > EVENT_ID_CHARS_MAX:
+        raise Unreadable(f"an event id has 1 to {EVENT_ID_CHARS_MAX} characters", reason="event_id")
+    return found
+
+
+def content_id(*parts: str | bytes) -> str:
+    """Return the id of an event to which the vendor gives none: its content, so that a repeat is seen as one."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass"))
+        digest.update(b"\0")
+    return f"sha256-{digest.hexdigest()}"
+
+
+def arrival_id(now: datetime, *parts: str | bytes) -> str:
+    """Return the id of an event of which a later one may be the same, byte for byte, and yet another.
+
+    Only for what is re-read anyway: a repeat then costs a read and changes nothing.
+    """
+    return content_id(*parts, str(int(now.timestamp())))
+
+
+def person_key(profile: Profile) -> str:
+    """Return whom a profile is about. Raises Unreadable when it names nobody."""
+    key = profile.key()
+    if key is None:
+        raise Unreadable("person needs external_id, user_name or email", reason="person_unnamed")
+    return key
+
+
+def source_time(moment: datetime, now: datetime) -> datetime:
+    """Return the source's time in UTC; one that is more than a little ahead of ours is wrong, and ours is taken.
+
+    A wrong clock must not outrank all else.
+    """
+    found = in_utc(moment)
+    return found if found <= now + AHEAD_MAX else now
+
+
+def epoch(number: float) -> datetime:
+    """Return the moment of a number of seconds, or of milliseconds where it is that large. Raises Unreadable."""
+    try:
+        return datetime.fromtimestamp(number / 1000 if abs(number) >= MILLISECONDS_FROM else number, UTC)
+    except (OverflowError, OSError, ValueError) as error:
+        raise Unreadable("a moment is outside the calendar", reason="time") from error
+
+
+def in_zone(moment: datetime, zone: str) -> datetime:
+    """Return a moment that names no zone in this one; another as it is."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))
+
+
+def effect(told: date | None) -> dict[str, Any]:
+    """Return the fields of an event that say when it takes effect: without a zone it stays a local date or time."""
+    if told is None:
+        return {"effective_at": None}
+    if isinstance(told, datetime) and told.tzinfo is not None:
+        return {"effective_at": in_utc(told)}
+    return {"effective_on": told.isoformat()}
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Bring a moment to UTC. Raises Unreadable at the edges of the calendar, where that is not possible."""
+    try:
+        return moment.astimezone(UTC)
+    except (OverflowError, ValueError) as error:
+        raise Unreadable("a moment is outside the calendar", reason="time") from error

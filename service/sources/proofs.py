@@ -1,0 +1,51 @@
+"""What proves a sender: secrets and digests compared in constant time, and signed times."""
+
+import hmac
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from lifecycle.errors import Unauthentic
+
+
+def the_secret(given: str, secrets: Iterable[str]) -> str | None:
+    """Return which live secret this is: each is compared in constant time, without an early exit."""
+    return _fitting(given.encode("latin-1", "replace"), {secret: secret.encode() for secret in secrets})
+
+
+def the_digest(given: bytes, wanted: Mapping[str, bytes]) -> str | None:
+    """Return by which secret this digest was made; ``wanted`` has the right digest of each live secret."""
+    return _fitting(given, wanted)
+
+
+def _fitting(given: bytes, wanted: Mapping[str, bytes]) -> str | None:
+    found = None
+    for secret, right in wanted.items():
+        if hmac.compare_digest(given, right):
+            found = secret
+    return found
+
+
+def proven(secret: str | None, what: str) -> str:
+    """Return the secret that fits. Raises Unauthentic where none does; ``what`` names what was compared."""
+    if secret is None:
+        raise Unauthentic(f"{what} does not fit", reason="secret_wrong")
+    return secret
+
+
+def recent(sent_at: datetime | None, now: datetime, tolerance: timedelta) -> None:
+    """Raise Unauthentic unless a signed time is there and at most ``tolerance`` away from now, either way."""
+    if sent_at is None:
+        raise Unauthentic("the signed time is missing or is no time", reason="timestamp_malformed")
+    if abs(now - sent_at) > tolerance:
+        seconds = int(tolerance.total_seconds())
+        raise Unauthentic(f"the signed time is more than {seconds} seconds away from now", reason="timestamp_expired")
+
+
+def decimal_time(stamp: str, *, milliseconds: bool = False) -> datetime | None:
+    """Return the moment of a number of seconds, or milliseconds, since 1970 in a header; None for anything else."""
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= len("99999999999999")):
+        return None
+    try:
+        return datetime.fromtimestamp(int(stamp) / (1000 if milliseconds else 1), UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
