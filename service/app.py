@@ -26,7 +26,7 @@ from service.health import Health
 from service.hooks import METHODS, Configured, Hooks
 from service.intake import Intake
 from service.sources import SOURCES
-from service.sources.base import UNSIGNED, Setup
+from service.sources.base import UNSIGNED, Assurance, Setup
 
 
 def create_app(config: Config) -> Starlette:
@@ -96,7 +96,9 @@ def _configured(name: str, section: Section, body_bytes_max: int) -> Configured:
         what = "one that is not a secret of this source" if secrets else "nothing"
         line = f"sources.{name}.secrets: found {what}; allowed: {error}"
         raise Misconfigured([line]) from error
-    rereads = section.directory is not None and adapter.assurance(setup) in UNSIGNED
+    assurance = adapter.assurance(setup)
+    # What is only a secret's word is taken where there is no directory; what is nobody's word never is.
+    rereads = assurance in UNSIGNED and (section.directory is not None or assurance is Assurance.NONE)
     limit = section.max_body_bytes or max(body_bytes_max, adapter.BODY_BYTES_MIN)
     return Configured(name, adapter, setup, rereads, limit)
 

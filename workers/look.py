@@ -3,23 +3,26 @@
 That is done in a lane of its own and without the person's lease: a slow directory keeps neither the person's other
 events waiting nor anybody's leaver. What was read is put into the event, which then goes on as what it turned out to
 be, in the lane of that. One read is for all events of a source that wait; what an event itself said of the person
-counts no more. Nobody is taken for a leaver because a directory does not have them.
+counts no more. So it is with the events of a source that signs nothing: what they claim is only a hint.
+
+Nobody is taken for a leaver because a directory does not have them, unless the source says that they left and had told
+of them before by that very id: who is deleted there is in no directory any more.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 import structlog
 from rq.timeouts import JobTimeoutException
 
 from lifecycle.errors import GatepostError, Held, Postponed, Refused
-from lifecycle.event import Event, Kind, State
+from lifecycle.event import Event, Kind, Profile, State
 from lifecycle.leases import LeaseLost
 from lifecycle.log import fault
 from lifecycle.lookups import Look, Lookups
-from lifecycle.person import Status
+from lifecycle.person import Person, Status
 from lifecycle.queue import LOOKUPS
 from lifecycle.reading import AT_ITS_WORD, Reading
 from lifecycle.settlement import Kept, Looked, Settlement, Step
@@ -31,6 +34,9 @@ from workers.screen import LeftOut, poisoned, ruled
 from workers.signals import given_up, wanted_by
 
 NOBODY = "nobody there has one of the names that the source gave"
+NO_DIRECTORY = "the source proves nothing and has no directory, so nothing says that it is so; name one"
+# A directory may show a leave some seconds later than its own webhook tells of it; a forged one it never shows.
+CONTRADICTED_SECONDS = (2, 8)
 
 log = structlog.get_logger()
 
@@ -42,10 +48,8 @@ def look(world: World, key: str) -> None:
     looks: list[Look] = []
     for source, waiting in groupby(unread, lambda kept: kept.event.source):
         section = world.config.sources.get(source)
-        if section is None or section.directory is None:
-            looks += [Look(Settlement(kept, State.KEPT, {}, ()), AT_ITS_WORD) for kept in waiting]
-        else:
-            looks += Search(world, section.directory, datetime.now(UTC)).look(list(waiting))
+        search = Search(world, section.directory if section else None, datetime.now(UTC))
+        looks += search.look(list(waiting))
     try:
         lookups.settle(key, looks)
     except LeaseLost:
@@ -57,11 +61,13 @@ class Search:
     """A look into one directory for the events of one source and person."""
 
     world: World
-    directory: str
+    directory: str | None
     now: datetime
 
     def look(self, waiting: Sequence[Kept]) -> list[Look]:
         """Return what it comes to for each event; those whose time has not come are left as they are."""
+        if self.directory is None:
+            return [self._unasked(kept) for kept in waiting]
         person = self.world.links.known(waiting[0].event.person)
         moments = {kept.event.ref: when(self.world.config, person, kept.event).due_at for kept in waiting}
         left_out = [(kept, found) for kept in waiting if (found := ruled(kept) or poisoned(kept))]
@@ -73,15 +79,27 @@ class Search:
         if not any(self._may_look(kept) for kept in live):
             return looks
         record = self._find([kept.event for kept in live])
+        if record is None:
+            if any(_is_gone(kept.event, person) for kept in live):
+                return looks + [self._passed_on(kept, _gone(kept.event, self.now)) for kept in live]
+            record = Refused(NOBODY, reason="not_in_directory")
         if isinstance(record, GatepostError):
             return looks + self._in_vain(live, record)
         return looks + [self._read(kept, record) for kept in live]
 
+    def _unasked(self, kept: Kept) -> Look:
+        """Return an event of a source without a directory: at its word, or given up where its word is worth nothing."""
+        if kept.event.hint is None:
+            return Look(Settlement(kept, State.KEPT, {}, ()), AT_ITS_WORD)
+        found = ruled(kept) or poisoned(kept) or LeftOut(State.FAILED, "no_directory", NO_DIRECTORY)
+        return self._given_up(kept, found)
+
     def _may_look(self, kept: Kept) -> bool:
         return kept.looked.retry_at is None or kept.looked.retry_at <= self.now
 
-    def _find(self, events: Sequence[Event]) -> Record | GatepostError:
+    def _find(self, events: Sequence[Event]) -> Record | GatepostError | None:
         """Read the record; every error becomes an outcome here. The newest event knows the newest names."""
+        assert self.directory is not None  # noqa: S101 - look returns before
         newest = max(events, key=lambda event: (event.occurred_at, event.ref))
         subject = Subject(**{name: getattr(newest.profile, name) for name in NAMES})
         try:
@@ -94,16 +112,26 @@ class Search:
             # Its text may hold what is personal.
             log.error("directory.fault", directory=self.directory, **fault(error))  # noqa: TRY400
             return Postponed(f"a fault of ours: {type(error).__name__}", reason="internal")
-        return found or Refused(NOBODY, reason="not_in_directory")
+        return found
 
     def _read(self, kept: Kept, record: Record) -> Look:
-        """Return the event as what it turned out to be."""
+        """Return the event as what it turned out to be; a leave that is not shown is looked for again."""
+        if kept.event.hint is Kind.LEAVER and record.works_here:
+            log.warning("event.contradicted", event_id=kept.event.id, source=kept.event.source)
+            if kept.looked.times < len(CONTRADICTED_SECONDS):
+                later = timedelta(seconds=CONTRADICTED_SECONDS[kept.looked.times])
+                shown = Postponed(
+                    "shows somebody who works here, though the source says they left", reason="contradicted"
+                )
+                return self._missed(kept, shown, self.now + later)
         kind = self._kind(kept.event, record)
         as_of = min(record.as_of, self.now) if record.works_here else None
         reading = Reading(kind=kind, profile=record.profile, at=self.now, as_of=as_of)
-        step = self._step(found=kind.value)
-        person = self._whose(kept.event, record)
-        log.info("event.read", event_id=kept.event.id, source=kept.event.source, found=kind.value)
+        return self._passed_on(kept, reading, self._whose(kept.event, record))
+
+    def _passed_on(self, kept: Kept, reading: Reading, person: str | None = None) -> Look:
+        log.info("event.read", event_id=kept.event.id, source=kept.event.source, found=reading.kind.value)
+        step = self._step(found=reading.kind.value)
         return Look(Settlement(kept, State.KEPT, {}, (step,)), reading, person)
 
     def _kind(self, event: Event, record: Record) -> Kind:
@@ -158,4 +186,15 @@ class Search:
         return Look(Settlement(kept, State.SCHEDULED, {}, (step,), due_at=moment))
 
     def _step(self, **detail: str) -> Step:
-        return Step(self.now, "find", {"directory": self.directory, **detail})
+        return Step(self.now, "find", {"directory": self.directory or "none", **detail})
+
+
+def _is_gone(event: Event, person: Person) -> bool:
+    """Tell whether whom nobody finds has left: so says the source, or we know it; and the source had that very id."""
+    has_left = person.status is not None and person.status.value == Status.LEFT.value
+    return (event.hint is Kind.LEAVER or has_left) and event.profile.external_id in person.ids_of(event.source)
+
+
+def _gone(event: Event, now: datetime) -> Reading:
+    """Return what it means that nobody is found any more of whom the source says they left."""
+    return Reading(kind=Kind.LEAVER, profile=Profile(external_id=event.profile.external_id), at=now)

@@ -29,7 +29,7 @@ from workers.agree import FEW_TRIES_MAX, TRIES_MAX
 from workers.converge import converge
 from workers.directories.base import Directory, Record, Subject
 from workers.directories.file import FileDirectory
-from workers.look import look
+from workers.look import CONTRADICTED_SECONDS, look
 from workers.outcome import World
 from workers.sweeper import Sweeper
 
@@ -221,6 +221,109 @@ def test_thin_event_of_tomorrow_is_looked_up_tomorrow(stage: Stage, hr: StaffFil
 
     assert before == ("scheduled", [tomorrow], 1, None)
     assert (status(stage), stage.redis.zcard(keys.DUE), stage.state("look")) == ("left", 0, "unchanged")
+
+
+# ---- of a source that signs nothing
+
+
+def claim(kind: Kind, event_id: str = "look", minute: int = 5, **names: str) -> Event:
+    """Make an event that only claims to be of this kind."""
+    told = event(Kind.CHANGED, event_id, minute=minute, **(names or {"external_id": "E1042"}))
+    return told.model_copy(update={"hint": kind})
+
+
+def wait_out(stage: Stage, event_id: str = "look") -> None:
+    """Make as if the moment of the event's next look had come."""
+    stage.redis.hset(keys.event(f"hris:{event_id}"), "looked", _at_once(stage, event_id))
+    run(stage, "E1042", LOOKUPS)
+    work(stage)
+
+
+def _at_once(stage: Stage, event_id: str) -> str:
+    found: Any = stage.redis.hget(keys.event(f"hris:{event_id}"), "looked")
+    times, _ = json.loads(found)
+    return json.dumps([times, None])
+
+
+def test_claimed_leaver_who_left_is_one(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
+    """What the directory shows acts, at once."""
+    hr.say(LEFT)
+    tell(stage, JOINED)
+
+    assert tell(stage, claim(Kind.LEAVER)) == [LOOKUPS, LEAVERS]
+    assert fake.user("bo.ray@acme.example")["active"] is False
+
+
+def test_forged_leaver_is_a_refresh_and_no_more(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
+    """Somebody who works here stays, however often one claims that they left; it is looked twice more, for latecomers."""
+    hr.say(ACTIVE)
+    tell(stage, JOINED)
+
+    with capture_logs() as logs:
+        tell(stage, claim(Kind.LEAVER))
+        states = [stage.state("look")]
+        for _ in CONTRADICTED_SECONDS:
+            wait_out(stage)
+            states.append(stage.state("look"))
+
+    assert states == ["postponed", "postponed", "unchanged"]
+    assert fake.user("bo.ray@acme.example")["active"] is True
+    assert status(stage) == "active"
+    assert "event.contradicted" in {line["event"] for line in logs}
+
+
+def test_directory_that_shows_the_leave_a_little_later_is_believed(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
+    """A webhook may overtake its own directory."""
+    hr.say(ACTIVE)
+    tell(stage, JOINED)
+    tell(stage, claim(Kind.LEAVER))
+
+    hr.say(LEFT)
+    wait_out(stage)
+
+    assert (stage.state("look"), status(stage)) == ("applied", "left")
+    assert fake.user("bo.ray@acme.example")["active"] is False
+
+
+def test_claimed_leaver_whom_nobody_has_any_more_has_left(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
+    """Who was deleted is in no directory; the source had told of them by that very id."""
+    hr.say({**ACTIVE, "external_id": "E1", "email": "ada@acme.example"})
+    tell(stage, JOINED)
+
+    assert tell(stage, claim(Kind.LEAVER)) == [LOOKUPS, LEAVERS]
+    assert fake.user("bo.ray@acme.example")["active"] is False
+    tell(stage, claim(Kind.CHANGED, "late", 6))
+    assert stage.state("late") in {"unchanged", "superseded"}
+
+
+def test_claimed_leaver_of_another_sources_person_is_none(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
+    """That a directory does not have somebody of whom its source never told says nothing of them."""
+    hr.say({**ACTIVE, "external_id": "E1", "email": "ada@acme.example"})
+    tell(stage, JOINED.model_copy(update={"source": "okta"}))
+
+    tell(stage, claim(Kind.LEAVER))
+
+    assert (stage.state("look"), stage.found("look")["reason"]) == ("failed", "not_in_directory")
+    assert fake.user("bo.ray@acme.example")["active"] is True
+
+
+def test_claim_of_a_source_that_proves_nothing_waits_for_a_directory(stage: Stage, fake: FakeScim) -> None:
+    """Nobody's word acts; the event is kept for whoever names a directory."""
+    tell(stage, JOINED)
+
+    tell(stage, claim(Kind.LEAVER).model_copy(update={"source": "okta"}))
+
+    found = stage.records.event("okta:look", [])
+    assert (found["state"], found["reason"]) == ("failed", "no_directory")
+    assert fake.user("bo.ray@acme.example")["active"] is True
+
+
+def test_claimed_leaver_is_looked_up_before_all_others(stage: Stage) -> None:
+    """Ten thousand changes do not keep a leaver waiting."""
+    stage.hear(event(Kind.CHANGED, "first", person="E1"), event(Kind.CHANGED, "second", person="E2"))
+    stage.hear(claim(Kind.LEAVER))
+
+    assert jobs(stage, LOOKUPS)[0] == "E1042"
 
 
 # ---- order
