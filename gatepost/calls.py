@@ -13,7 +13,7 @@ from gatepost.processes import EXIT_MISCONFIGURED, python
 from lifecycle.errors import Misconfigured
 
 CALL_SECONDS_MAX = 15.0
-SIGN_SECONDS_MAX = 30.0
+PROGRAM_SECONDS_MAX = 30.0
 
 
 class CallFailed(Exception):
@@ -59,17 +59,26 @@ class Signed(NamedTuple):
 
 def signed(config: Path, source: str, file: Path) -> Signed:
     """Let the receiver's own source module sign a file. Raises Misconfigured or CallFailed."""
-    command = python("service", "--config", str(config), "--sign", source, str(file))
+    found = _told_by(python("service", "--config", str(config), "--sign", source, str(file)))
+    return Signed(**found | {"body": base64.b64decode(found["body"])})
+
+
+def pages() -> dict[str, str]:
+    """Let the receiver print the manual of its sources. Raises CallFailed."""
+    return dict(_told_by(python("service", "--manual")))
+
+
+def _told_by(command: list[str]) -> Any:  # noqa: ANN401 - JSON
     try:
-        done = subprocess.run(command, capture_output=True, timeout=SIGN_SECONDS_MAX, check=False)  # noqa: S603 - ours
+        done = subprocess.run(command, capture_output=True, timeout=PROGRAM_SECONDS_MAX, check=False)  # noqa: S603 - ours
     except subprocess.TimeoutExpired as error:
-        raise CallFailed("signing the sample took too long") from error
+        msg = f"the receiver's program took more than {PROGRAM_SECONDS_MAX:.0f} s"
+        raise CallFailed(msg) from error
     if done.returncode == EXIT_MISCONFIGURED:
         raise Misconfigured(done.stderr.decode().strip().splitlines())
     if done.returncode != 0:
         raise CallFailed(done.stderr.decode().strip())
-    found = json.loads(done.stdout)
-    return Signed(**found | {"body": base64.b64decode(found["body"])})
+    return json.loads(done.stdout)
 
 
 def send(to: str, notice: Signed) -> Answered:

@@ -8,6 +8,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from gatepost import rotation
 from gatepost.processes import EXIT_MISCONFIGURED, python
 from lifecycle.check import Line
 from lifecycle.config import Config, load
@@ -33,18 +34,20 @@ def look(path: Path) -> Iterator[Line]:
     """Yield a line for each thing looked at; what needs another thing that fails is left out."""
     try:
         config = load(path)
-        _sources(path)
+        sources = _sources(path)
     except Misconfigured as error:
         yield from (Line("configuration", False, line, CORRECT) for line in error.lines)
         return
     sizes = f"{len(config.sources)} sources, {len(config.targets)} targets, {len(config.subscribers)} subscribers"
     yield Line("configuration", True, f"{path}: {sizes}")
+    yield from sources
     redis = connect(config.redis.url, patient=False)
     lines = list(_redis(redis))
     yield from lines
     if lines[0].ok is False:
         yield Line("targets", None, "not asked: that takes Redis", "look again when Redis answers")
         return
+    yield from rotation.lines(redis, config.sources)
     yield from _targets(path, config)
 
 
@@ -91,11 +94,12 @@ def _setting(redis: Redis, name: str, wanted: str, loss: str) -> Line:
     return Line(what, found == wanted, found, "" if found == wanted else f"set it to {wanted}: {loss}")
 
 
-def _sources(path: Path) -> None:
+def _sources(path: Path) -> list[Line]:
     """Let the receiver check what only it knows. Raises Misconfigured."""
     done = _run(python("service", "--config", str(path), "--check"), SOURCES_SECONDS_MAX)
     if done.returncode:
         raise Misconfigured(_words(done) if done.returncode == EXIT_MISCONFIGURED else [f"sources: {_fault(done)}"])
+    return [Line.from_json(text) for text in done.stdout.splitlines()]
 
 
 def _targets(path: Path, config: Config) -> Iterator[Line]:

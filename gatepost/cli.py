@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,9 +19,9 @@ from gatepost.check import look
 from gatepost.demo import run_demo
 from gatepost.private_redis import NotStarted
 from gatepost.processes import Child, Supervisor, python
-from lifecycle import __version__
+from lifecycle import __version__, hearing
 from lifecycle.config import CONFIG_VARIABLE, Config, config_path, load
-from lifecycle.errors import GatepostError, Malformed, Misconfigured
+from lifecycle.errors import GatepostError, Malformed, Misconfigured, Unknown
 from lifecycle.failures import RETRIED
 from lifecycle.holds import TRIED_AGAIN
 from lifecycle.log import set_up_logs
@@ -28,6 +29,8 @@ from lifecycle.pages import PAGE_DEFAULT
 from lifecycle.queue import LANES, connect
 from lifecycle.records import Records
 from lifecycle.settlement import DROPPED, RELEASED
+from lifecycle.signal import iso
+from lifecycle.times import ago
 
 EXIT_FAILED, EXIT_MISCONFIGURED = 1, 2
 URL_DEFAULT = "http://127.0.0.1:8080"
@@ -148,6 +151,55 @@ def send(
     print(f"{answer.status} {answer.body.decode('utf-8', 'replace')}".strip())
     if not 200 <= answer.status < 300:  # noqa: PLR2004 - any success
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def handshake(
+    source: Annotated[str, typer.Argument(help="A source of the configuration.")],
+    *,
+    forget: Annotated[bool, typer.Option("--forget", help="Forget the token, so that another can come.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show the token that a source handed over, for you to confirm at the vendor; only you see it."""
+    with _told():
+        found = load(config_path(config))
+        if source not in found.sources:
+            names = ", ".join(sorted(found.sources)) or "none"
+            raise Misconfigured([f"sources: found no {source!r}; allowed: {names}"])
+        redis = connect(found.redis.url, patient=False)
+        token = hearing.handshake(redis, source)
+        if token is None:
+            raise Unknown(f"source {source!r} has handed over no token", reason="handshake_none")
+        if forget:
+            hearing.forget_handshake(redis, source)
+    if json:
+        show.as_json({"source": source, "token": token.token, "at": iso(token.at), "forgotten": forget})
+    else:
+        print(f"{source} handed over a token {ago(datetime.now(UTC) - token.at)}{': forgotten' if forget else ''}")
+        print(token.token)
+
+
+@app.command()
+def manual(
+    adapter: Annotated[str | None, typer.Argument(help="The adapter of a source; none: their names.")] = None,
+    *,
+    out: Annotated[Path | None, typer.Option(help="Write every page into this folder, as Markdown.")] = None,
+) -> None:
+    """Show a source's page of the manual: set-up at the vendor, secrets, what it can and cannot promise."""
+    with _told():
+        pages = calls.pages()
+        if adapter is not None and adapter not in pages:
+            raise Unknown(f"no page called {adapter!r}; there are: {', '.join(sorted(pages))}", reason="page_unknown")
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in pages.items():
+            (out / f"{name}.md").write_text(text)
+        print(f"{len(pages)} pages in {out}")
+    elif adapter is not None:
+        print(pages[adapter], end="")
+    else:
+        print("\n".join(sorted(pages)))
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """``python -m service``: the receiver as a process; ``--sign`` makes a sample as a source would send it.
 
-``--check`` only checks the sources of the configuration.
+``--check`` only checks the sources of the configuration, and says how far each is believed;
+``--manual`` prints the pages of all sources as JSON, by name.
 """
 
 import argparse
@@ -20,8 +21,10 @@ from lifecycle.config import Config, config_path, load
 from lifecycle.errors import Misconfigured
 from lifecycle.lifeline import hold_lifeline
 from lifecycle.log import set_up_logs
+from service import belief
 from service.app import configured_sources, create_app
 from service.captured import parse_http
+from service.manual import pages
 from service.protocol import Protocol
 from service.sources.base import Notice
 
@@ -40,10 +43,14 @@ def main() -> None:
     options = _options()
     set_up_logs("service")
     hold_lifeline()
+    if options.manual:
+        print(json.dumps(pages()))
+        return
     try:
         config = load(config_path(options.config))
         if options.check:
-            configured_sources(config)
+            for line in belief.lines(config, configured_sources(config)):
+                print(line.to_json())
         elif options.sign:
             print(json.dumps(sign(config, *options.sign)))
         else:
@@ -119,6 +126,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--manual", action="store_true")
     parser.add_argument("--sign", nargs=2, metavar=("SOURCE", "FILE"))
     return parser.parse_args()
 

@@ -1,10 +1,11 @@
 """The one receiving endpoint: greet, verify, read, put, answer. Glue only; a source is known to its module alone."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import NamedTuple
+from urllib.parse import quote, quote_plus
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
@@ -118,7 +119,7 @@ class Hooks:
         return Counts(new, len(events) - new, len(reading.ignored))
 
     async def _set_aside(self, source: Configured, notice: Notice, now: datetime, error: Unreadable) -> None:
-        headers = {name: value for name, value in notice.headers.items() if name not in CREDENTIAL_HEADERS}
+        notice = _without_credentials(notice, source.setup.secrets)
         # Named by what it says, so that a vendor's retries of it are one failure.
         name = hashlib.sha256(f"{source.name}\n{notice.query}\n".encode() + notice.body).hexdigest()[:NOTICE_ID_CHARS]
         aside = SetAside(
@@ -126,7 +127,7 @@ class Hooks:
             source.name,
             notice.method,
             notice.query,
-            headers,
+            dict(notice.headers),
             notice.body,
             now,
             error.reason,
@@ -147,6 +148,19 @@ class Hooks:
             raise _faults(reading)
         await self._intake.run(drop_notice_commands(aside.id))
         return counts
+
+
+def _without_credentials(notice: Notice, secrets: Sequence[str]) -> Notice:
+    """Return a notice without whatever proves who sent it, in whichever header or place of the query that is."""
+    headers = {
+        name: value
+        for name, value in notice.headers.items()
+        if name not in CREDENTIAL_HEADERS and not any(secret in value for secret in secrets)
+    }
+    query = notice.query
+    for secret in secrets:
+        query = query.replace(secret, "").replace(quote(secret, safe=""), "").replace(quote_plus(secret), "")
+    return notice._replace(headers=headers, query=query)
 
 
 def _faults(reading: Reading) -> Unreadable:

@@ -13,6 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
+from pydantic import ConfigDict
+
 from lifecycle.errors import Rejected, Unavailable, Unsupported
 from lifecycle.event import Event, Kind
 from lifecycle.fields import Section
@@ -87,7 +89,9 @@ class Counts(NamedTuple):
 
 
 class OwnOptions(Section):
-    """The keys of ``[sources.NAME]`` that only this source has; what a secret is, is a reference."""
+    """The keys of ``[sources.NAME]`` that only this source has, each with its docstring; a secret is a reference."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class Keys(Protocol):

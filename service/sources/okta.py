@@ -3,8 +3,17 @@
 Set-up at Okta: Workflow > Event Hooks, URL ``https://HOST/hooks/NAME``, authentication field ``Authorization`` with the
 secret (32 random bytes or more; Okta adds no scheme), subscribe to the kinds below, then Verify.
 
-It cannot promise that a body is unchanged: nothing is signed. Its events are thin: a user's id, login and display name.
-Okta waits 3 seconds, tries once more after a timeout or a 5xx, and never after a 4xx.
+Rotation: list the new secret before the old one in ``secrets``, change the hook's authentication field at Okta, and take
+the old one out when ``gatepost check`` says that nobody used it for a week. Okta never tries again after a 4xx, so a
+secret that is changed without this overlap loses events.
+
+It cannot promise that a body is unchanged, or recent: nothing is signed. With ``directory``, which belongs to every
+productive set-up, whatever a hook claims is read at Okta before it acts, and a forged one is a refresh and no more. Its
+events are thin (a user's id, login and display name), come in any order, and a user who is deleted after the
+deactivation is told of by the System Log alone, which is polled where the directory is Okta's.
+
+Okta waits 3 seconds for the answer, 204, tries once more after a timeout or a 5xx, and drops what fails twice: the
+poll finds that too. Of actions that failed, nothing is carried.
 
 https://developer.okta.com/docs/concepts/event-hooks/
 https://developer.okta.com/docs/reference/api/event-types/

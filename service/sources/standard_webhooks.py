@@ -64,8 +64,11 @@ class Options(OwnOptions):
     """The names of the three headers, in lower case, for a sender that renames them, as Svix does."""
 
     id_header: HeaderName = signature.STANDARD.id
+    """Has the id of the message."""
     timestamp_header: HeaderName = signature.STANDARD.timestamp
+    """Has the time of the attempt, in seconds since 1970."""
     signature_header: HeaderName = signature.STANDARD.signature
+    """Has one signature or several."""
 
 
 def _day_or_moment(found: object, parse: ValidatorFunctionWrapHandler) -> date | datetime:

@@ -1,15 +1,20 @@
 """``gatepost check``: each line ok or what to do, exit 1 if any is wrong. What is found at targets is tested there."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from redis import Redis
 
+from tests.conftest import Serve
+from tests.flow.patience import eventually
 from tests.gatepost.conftest import Run
+from tests.notices import canonical, signed
 from tests.redis_server import RedisServer
 
 NOWHERE = {"adapter": "scim", "base_url": "http://127.0.0.1:9/scim/v2", "token": "env:CRM_SCIM_TOKEN"}
@@ -51,6 +56,11 @@ def test_all_is_well_where_redis_is_durable(redis: Redis, gatepost: Run, toml: P
         "redis appendonly": True,
         "redis appendfsync": True,
         "redis maxmemory-policy": True,
+        "sources.okta": None,
+        "sources.hris": True,
+        "sources.okta secret 1": True,
+        "sources.hris secret 1": True,
+        "sources.hris secret 2": True,
         "targets": None,
     }
 
@@ -91,7 +101,7 @@ def test_managed_redis_that_tells_nothing_is_unsure(
         "redis maxmemory-policy": None,
     }
     assert lines["redis appendonly"]["do"].startswith("make sure that it is yes: ")
-    assert "secret" not in done.stdout
+    assert "bo:secret" not in done.stdout
 
 
 def test_redis_away_is_a_line(redis_server: RedisServer, gatepost: Run, config_file: Callable[..., Path]) -> None:
@@ -103,6 +113,8 @@ def test_redis_away_is_a_line(redis_server: RedisServer, gatepost: Run, config_f
     assert done.returncode == 1
     assert {what: line["ok"] for what, line in _lines(done).items()} == {
         "configuration": True,
+        "sources.okta": None,
+        "sources.hris": True,
         "redis": False,
         "targets": None,
     }
@@ -136,3 +148,36 @@ def test_wrong_configuration_is_lines_like_any_other(
     wrong = [line for line in json.loads(done.stdout)["items"] if line["ok"] is False]
     assert done.returncode == 1
     assert [(line["what"], line["found"].startswith(found)) for line in wrong] == [("configuration", True)]
+
+
+def test_last_use_of_each_secret_is_told(serve: Serve, gatepost: Run, toml: Path, redis: Redis) -> None:
+    """While the old secret is in use it stays; one that nobody used for a week, though others came, can go."""
+    receiver, body = serve(), canonical()
+    httpx.post(f"{receiver.url}/hooks/hris", content=body, headers=signed(body)).raise_for_status()
+    eventually(lambda: redis.exists("gatepost:heard:hris"))
+
+    lines = _lines(gatepost("check", "--json", config=toml))
+
+    used, unused = lines["sources.hris secret 1"], lines["sources.hris secret 2"]
+    assert re.fullmatch(r"env:HRIS_WHSEC: last used \d+ seconds? ago", used["found"])
+    assert (unused["ok"], unused["do"]) == (None, "it can be removed")
+    assert unused["found"] == "env:HRIS_WHSEC_OLD: never used"
+    assert lines["sources.okta secret 1"]["found"] == "env:OKTA_HOOK_SECRET: never used"
+
+
+def test_how_far_a_source_is_believed_is_told(
+    redis: Redis, gatepost: Run, config_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    """By what it proves itself, and that a directory is read before the word of one that signs nothing acts."""
+    (tmp_path / "people.csv").write_text("external_id,status\nE1,active\n")
+    okta = {"adapter": "okta", "secrets": ["env:OKTA_HOOK_SECRET"], "directory": "hr"}
+    hris = {"adapter": "standard_webhooks", "secrets": ["env:HRIS_WHSEC"]}
+    path = config_file(
+        sources={"okta": okta, "hris": hris},
+        directories={"hr": {"adapter": "file", "path": "people.csv"}},
+    )
+
+    lines = _lines(gatepost("check", "--json", config=path))
+
+    assert lines["sources.okta"]["found"].endswith("what it says is read in the directory hr before it acts")
+    assert lines["sources.hris"]["found"] == "proves itself by a signed body and time"

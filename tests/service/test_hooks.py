@@ -5,6 +5,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -487,3 +488,79 @@ def test_any_authentic_bytes_are_a_success_set_aside(config: MakeConfig, redis: 
     assert status == 204
     assert redis.zcard("gatepost:failures") == 1
     assert queued(redis) == 0
+
+
+# ---- sources that sign nothing, batches, handshakes
+
+
+async def test_word_of_a_source_that_signs_nothing_is_only_a_reason_to_look(
+    config: MakeConfig, redis: Redis, tmp_path: Path
+) -> None:
+    """With a directory, whatever it claims waits for a look there; without one its word is all there is."""
+    source = {"adapter": "okta", "secrets": ["env:OKTA_HOOK_SECRET"]}
+    directory = {"adapter": "file", "path": str(tmp_path / "people.csv")}
+    sources = {"okta": {**source, "directory": "hr"}, "bare": source}
+    app = create_app(config(sources=sources, directories={"hr": directory}))
+
+    async with open_client(app) as client:
+        for name in sources:
+            await client.post(f"/hooks/{name}", content=okta(okta_entry(user=f"at-{name}")), headers=OKTA)
+
+    docs = {name: json.loads(redis.hget(f"gatepost:event:{name}:uuid-1", "doc") or b"") for name in sources}
+    assert (docs["okta"]["kind"], docs["okta"]["hint"]) == ("changed", "leaver")
+    assert (docs["bare"]["kind"], docs["bare"].get("hint")) == ("leaver", None)
+    assert (redis.llen("gatepost:unread:at-okta"), redis.llen("gatepost:mailbox:at-bare")) == (1, 1)
+
+
+async def test_batch_with_an_unreadable_entry_is_kept_and_set_aside(
+    client: httpx.AsyncClient, redis: Redis, admin: dict[str, str]
+) -> None:
+    """The others do not wait; the notice is a failure until somebody corrects the reader, and its repeats are one."""
+    body = okta(okta_entry("first"), okta_entry("odd") | {"target": []}, okta_entry("last"))
+
+    answers = [await client.post("/hooks/okta", content=body, headers=OKTA) for _ in range(2)]
+
+    failures = (await client.get("/v1/failures", headers=admin)).json()["items"]
+    retried = await client.post(f"/v1/failures/{failures[0]['id']}/retry", headers=admin)
+    assert [answer.status_code for answer in answers] == [204, 204]
+    assert queued(redis) == 1
+    assert redis.exists("gatepost:event:okta:first", "gatepost:event:okta:last") == 2
+    assert [failure["detail"] for failure in failures] == ["entry 1: user.lifecycle.deactivate: no target of type User"]
+    assert retried.status_code == 400
+
+
+async def test_batch_of_thousands_is_kept_whole(client: httpx.AsyncClient, redis: Redis) -> None:
+    """In several steps, none of which keeps Redis busy for long."""
+    body = okta(*(okta_entry(f"u-{number}", user=f"00u{number}") for number in range(1_203)))
+
+    answer = await client.post("/hooks/okta", content=body, headers=OKTA)
+
+    assert answer.status_code == 204
+    assert redis.zcard("gatepost:events") == 1_203
+
+
+async def test_set_aside_notice_has_its_secret_in_no_header_or_query(client: httpx.AsyncClient, redis: Redis) -> None:
+    """Wherever a source may carry it: what is kept is what was said, not what proved it."""
+    headers = OKTA | {"x-also": f"Bearer {SECRETS['okta']}", "x-request-id": "r-1"}
+
+    await client.post(f"/hooks/okta?code={SECRETS['okta']}&x=1", content=b"{", headers=headers)
+
+    (key,) = redis.scan_iter("gatepost:notice:*")
+    kept = json.loads(redis.hget(key, "doc") or b"")
+    assert SECRETS["okta"] not in json.dumps(kept)
+    assert (kept["query"], kept["headers"]["x-request-id"]) == ("code=&x=1", "r-1")
+
+
+async def test_limit_of_one_source_is_its_own(config: MakeConfig) -> None:
+    """A source of large batches may send more than the service takes otherwise."""
+    source = {"adapter": "okta", "secrets": ["env:OKTA_HOOK_SECRET"]}
+    sources = {"okta": source, "large": {**source, "max_body_bytes": 10_000}}
+    app = create_app(config(sources=sources, service={"max_body_bytes": 2_048}))
+
+    async with open_client(app) as client:
+        statuses = [
+            (await client.post(f"/hooks/{name}", content=b" " * 5_000 + okta(), headers=OKTA)).status_code
+            for name in sources
+        ]
+
+    assert statuses == [413, 204]

@@ -255,7 +255,7 @@ def test_claimed_leaver_who_left_is_one(stage: Stage, fake: FakeScim, hr: StaffF
 
 
 def test_forged_leaver_is_a_refresh_and_no_more(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
-    """Somebody who works here stays, however often one claims that they left; it is looked twice more, for latecomers."""
+    """Somebody who works here stays, whatever one claims; it is looked twice more, for a directory that is late."""
     hr.say(ACTIVE)
     tell(stage, JOINED)
 

@@ -1,0 +1,45 @@
+"""Pages of the manual: an adapter's docstring, its own keys of the configuration, and the vendor's words it knows."""
+
+import re
+from collections.abc import Iterable, Mapping
+from inspect import cleandoc
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+_CODE = re.compile(r"``([^`]+)``")
+
+
+def page(title: str, text: str | None, options: type[BaseModel], kinds: Mapping[str, str] | None = None) -> str:
+    """Return a page in Markdown; ``kinds`` is None for what has no words of a vendor."""
+    parts = [f"# {title}", _markdown(text or "")]
+    rows = [_row(name, field) for name, field in options.model_fields.items()]
+    if rows:
+        parts.append(_section("Keys of its own", ("key", "default", "meaning"), rows))
+    if kinds:
+        words = sorted(kinds.items(), key=lambda pair: pair[0])
+        parts.append(_section("What it tells", ("its word", "ours"), [(f"`{word}`", kind) for word, kind in words]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(title: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    names = list(head)
+    lines = [_cells(names), _cells("---" for _ in names), *(_cells(row) for row in rows)]
+    return f"## {title}\n\n" + "\n".join(lines)
+
+
+def _cells(row: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |"
+
+
+def _row(name: str, field: FieldInfo) -> tuple[str, str, str]:
+    default = "required" if field.is_required() else _default(field.get_default(call_default_factory=True))
+    return f"`{name}`", default, _markdown(field.description or "").replace("\n", " ")
+
+
+def _default(found: object) -> str:
+    return "none" if found in (None, "", (), [], {}) else f"`{found}`"
+
+
+def _markdown(text: str) -> str:
+    return _CODE.sub(r"`\1`", cleandoc(text))
