@@ -3,9 +3,9 @@
 Set-up at Okta: Workflow > Event Hooks, URL ``https://HOST/hooks/NAME``, authentication field ``Authorization`` with the
 secret (32 random bytes or more; Okta adds no scheme), subscribe to the kinds below, then Verify.
 
-Rotation: list the new secret before the old one in ``secrets``, change the hook's authentication field at Okta, and take
-the old one out when ``gatepost check`` says that nobody used it for a week. Okta never tries again after a 4xx, so a
-secret that is changed without this overlap loses events.
+Rotation: list the new secret before the old one in ``secrets``, change the authentication field at Okta, and take the
+old one out when ``gatepost check`` says that nobody used it for a week. Okta never tries again after a 4xx, so a secret
+that is changed without this overlap loses events.
 
 It cannot promise that a body is unchanged, or recent: nothing is signed. With ``directory``, which belongs to every
 productive set-up, whatever a hook claims is read at Okta before it acts, and a forged one is a refresh and no more. Its
