@@ -13,7 +13,7 @@ from redis.client import Pipeline
 from redis.exceptions import WatchError
 
 from lifecycle import keys
-from lifecycle.event import OPEN_STATES, State
+from lifecycle.event import OPEN_STATES, Kind, State
 from lifecycle.leases import LeaseLost
 from lifecycle.links import rename
 from lifecycle.people import People
@@ -94,8 +94,9 @@ class Lookups:
                 self._people.write_signal(pipe, signal, subscribers)
         for person, lane in dict.fromkeys(jobs):
             offer(pipe, self._people.queues[lane], CONVERGE, person, lane)
+        first = any(look.settlement.kept.event.hint is Kind.LEAVER for look in looks)
         for at in {look.again for look in looks if look.again}:
-            offer(pipe, self._people.queues[LOOKUPS], CONVERGE, key, LOOKUPS, at=at)
+            offer(pipe, self._people.queues[LOOKUPS], CONVERGE, key, LOOKUPS, at=at, first=first)
 
 
 def _pass_on(pipe: Pipeline, key: str, look: Look, reading: Reading) -> None:

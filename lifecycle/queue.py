@@ -114,7 +114,7 @@ def offer(pipe: Pipeline, queue: Queue, func: str, *args: str, at: datetime | No
         # RQ cuts moments to whole seconds, and a job that comes early finds that nothing is due yet.
         at = min(at, LATEST)
         whole = at if at.microsecond == 0 else at.replace(microsecond=0) + timedelta(seconds=1)
-        queue.enqueue_at(whole, func, *args, **options)
+        queue.enqueue_at(whole, func, *args, at_front=first, **options)
 
 
 def _common() -> tuple[Any, ...]:

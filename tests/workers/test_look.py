@@ -326,6 +326,17 @@ def test_claimed_leaver_is_looked_up_before_all_others(stage: Stage) -> None:
     assert jobs(stage, LOOKUPS)[0] == "E1042"
 
 
+def test_claimed_leaver_whose_look_is_put_off_comes_before_all_others_again(stage: Stage, hr: StaffFile) -> None:
+    """When its moment has come, RQ's scheduler puts it to the front."""
+    tell(stage, claim(Kind.LEAVER))
+
+    (job_id,) = lanes(stage.redis)[LOOKUPS].scheduled_job_registry.get_job_ids()
+
+    job = lanes(stage.redis)[LOOKUPS].fetch_job(job_id)
+    assert job is not None
+    assert job.should_enqueue_at_front()
+
+
 # ---- order
 
 
