@@ -110,8 +110,10 @@ def _clock(headers: Mapping[str, str], told: str | None) -> datetime:
     return datetime.fromtimestamp(int(stamp), UTC) if stamp else AT
 
 
-SECRETS = {folder: described(folder).get("secret", "") for folder in folders()}
-OLD_SECRETS = {folder: described(folder).get("old_secret", "") for folder in folders()}
+SECRETS = {folder: str(described(folder)["secret"]) for folder in folders() if "secret" in described(folder)}
+OLD_SECRETS = {
+    folder: str(described(folder)["old_secret"]) for folder in folders() if "old_secret" in described(folder)
+}
 
 
 def canonical(kind: str = "person.left", **data: Any) -> bytes:  # noqa: ANN401 - whatever a test wants to say

@@ -54,7 +54,7 @@ def test_wrong_configuration_ends_the_start_with_its_faults(config_file: Callabl
     assert [each.returncode for each in (unknown, no_secret, no_file, no_source, none, misspelt)] == [2] * 6
     assert "sources.a.secrets: found nothing; allowed: one secret at least" in none.stderr
     assert "sources.a.secret: found a str; unknown key; allowed: adapter, secrets, timezone" in misspelt.stderr
-    assert "sources.a.adapter: found 'workday'; allowed: okta, standard_webhooks" in unknown.stderr
+    assert f"sources.a.adapter: found 'workday'; allowed: {', '.join(sorted(SOURCES))}" in unknown.stderr
     assert "sources.a.secrets: found one that is not a secret of this source" in no_secret.stderr
     assert SECRETS["okta"] not in no_secret.stderr
     assert "nothing.toml: cannot be read" in no_file.stderr
