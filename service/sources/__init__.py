@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from service.sources import okta, standard_webhooks
+from service.sources import bamboohr, okta, standard_webhooks
 from service.sources.base import Source
 
 SOURCES: Mapping[str, Source] = {
+    "bamboohr": bamboohr,
     "okta": okta,
     "standard_webhooks": standard_webhooks,
 }

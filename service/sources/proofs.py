@@ -17,6 +17,15 @@ def the_digest(given: bytes, wanted: Mapping[str, bytes]) -> str | None:
     return _fitting(given, wanted)
 
 
+def the_hex_hmac(given: str, signed: bytes, secrets: Iterable[str]) -> str | None:
+    """Return by which secret the HMAC-SHA256 of these bytes was made that is given as 64 hexadecimal digits.
+
+    Letters of either case are the same digit.
+    """
+    wanted = {secret: hmac.new(secret.encode(), signed, "sha256").hexdigest().encode() for secret in secrets}
+    return _fitting(given.lower().encode("latin-1", "replace"), wanted)
+
+
 def _fitting(given: bytes, wanted: Mapping[str, bytes]) -> str | None:
     found = None
     for secret, right in wanted.items():
