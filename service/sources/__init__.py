@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from service.sources import bamboohr, okta, standard_webhooks
+from service.sources import bamboohr, hibob, okta, standard_webhooks
 from service.sources.base import Source
 
 SOURCES: Mapping[str, Source] = {
     "bamboohr": bamboohr,
+    "hibob": hibob,
     "okta": okta,
     "standard_webhooks": standard_webhooks,
 }
