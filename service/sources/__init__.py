@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-from service.sources import bamboohr, hibob, okta, standard_webhooks
+from service.sources import bamboohr, hibob, okta, personio, standard_webhooks
 from service.sources.base import Source
 
 SOURCES: Mapping[str, Source] = {
     "bamboohr": bamboohr,
     "hibob": hibob,
     "okta": okta,
+    "personio": personio,
     "standard_webhooks": standard_webhooks,
 }
