@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from service.sources import bamboohr, hibob, okta, personio, standard_webhooks
+from service.sources import bamboohr, gusto, hibob, okta, personio, standard_webhooks
 from service.sources.base import Source
 
 SOURCES: Mapping[str, Source] = {
     "bamboohr": bamboohr,
+    "gusto": gusto,
     "hibob": hibob,
     "okta": okta,
     "personio": personio,
