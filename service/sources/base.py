@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from lifecycle.errors import Rejected, Unavailable, Unsupported
 from lifecycle.event import Event, Kind
@@ -92,6 +92,16 @@ class OwnOptions(Section):
     """The keys of ``[sources.NAME]`` that only this source has, each with its docstring; a secret is a reference."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+HeaderName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
+
+
+class HeaderOptions(OwnOptions):
+    """The keys of a source whose vendor sends a secret in a header that its customer names."""
+
+    header: HeaderName = "authorization"
+    """The header that carries the secret, in lower case."""
 
 
 class Keys(Protocol):
@@ -200,6 +210,11 @@ def problem(error: Rejected) -> Answer | None:  # noqa: ARG001 - as in Source
     return None
 
 
+def shared_secret(setup: Setup) -> Assurance:  # noqa: ARG001 - as in Source
+    """Return that the sender knows a secret, and no more."""
+    return Assurance.SHARED_SECRET
+
+
 def header_secrets(setup: Setup) -> None:
     """Check that each secret fits into a header. Raises ValueError."""
     if not setup.secrets:
@@ -213,3 +228,8 @@ def header_secrets(setup: Setup) -> None:
 def accepted(counts: Counts) -> Answer:
     """Answer 202 with what became of it."""
     return Answer(202, b'{"accepted": %d, "duplicates": %d, "ignored": %d}' % counts, "application/json")
+
+
+def ok(counts: Counts) -> Answer:  # noqa: ARG001 - as in Source
+    """Answer 200 without a body."""
+    return Answer(200)

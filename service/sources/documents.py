@@ -2,16 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lifecycle.errors import Unreadable
-from lifecycle.event import EVENT_ID_CHARS_MAX, Event, Profile
-from service.sources.base import Reading
+from lifecycle.event import EVENT_ID_CHARS_MAX, Event, Kind, Profile
+from service.sources.base import Reading, Setup
 
 NOTES_MAX = 5
 AHEAD_MAX = timedelta(minutes=5)
@@ -21,6 +21,15 @@ MILLISECONDS_FROM = 10**11
 """Seconds since 1970 stay below it until the year 5138; what is above is milliseconds."""
 
 Found = TypeVar("Found")
+
+
+class Told(NamedTuple):
+    """What a vendor told of one person, with its own word for it."""
+
+    id: str
+    word: str
+    person: Profile
+    at: datetime
 
 
 class Part(BaseModel):
@@ -54,6 +63,27 @@ def json_body(body: bytes) -> Any:  # noqa: ANN401 - JSON
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise Unreadable("the body is not JSON", reason="unreadable") from error
+
+
+def json_entries(body: bytes) -> list[Any]:
+    """Return the events of a body that is a JSON array, one document, or one document a line.
+
+    A line that is not JSON is returned as it came, so that it fails alone. Raises Unreadable for an empty body.
+    """
+    if not body.strip():
+        raise Unreadable("the body is empty", reason="unreadable")
+    try:
+        found = json_body(body)
+    except Unreadable:
+        return [_line(line) for line in body.splitlines() if line.strip()]
+    return found if isinstance(found, list) else [found]
+
+
+def _line(line: bytes) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return json_body(line)
+    except Unreadable:
+        return line
 
 
 def read_each(entries: Sequence[Found], read_one: Callable[[Found], Event | str]) -> Reading:
@@ -97,6 +127,20 @@ def profile(**told: Any) -> Profile:  # noqa: ANN401 - fields of a person
         return Profile.model_validate({name: value for name, value in told.items() if value not in (None, "")})
     except ValidationError as error:
         raise unreadable(error) from error
+
+
+def made(told: Told, kinds: Mapping[str, Kind], setup: Setup, now: datetime) -> Event:
+    """Return the event; a time without a zone is of the source's. Raises Unreadable for one that names nobody."""
+    return Event(
+        id=event_id(told.id),
+        source=setup.name,
+        kind=kinds[told.word],
+        person=person_key(told.person),
+        profile=told.person,
+        occurred_at=source_time(in_zone(told.at, setup.timezone), now),
+        received_at=now,
+        vendor_kind=told.word,
+    )
 
 
 def event_id(found: str | None) -> str:

@@ -5,11 +5,24 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from lifecycle.errors import Unauthentic
+from service.sources.base import Notice, Setup
 
 
 def the_secret(given: str, secrets: Iterable[str]) -> str | None:
     """Return which live secret this is: each is compared in constant time, without an early exit."""
     return _fitting(given.encode("latin-1", "replace"), {secret: secret.encode() for secret in secrets})
+
+
+def in_header(notice: Notice, setup: Setup, now: datetime) -> str:  # noqa: ARG001 - as in Source
+    """Compare the header that HeaderOptions names with each live secret: its whole value, scheme included."""
+    name = setup.options.header
+    return proven(the_secret(notice.headers.get(name, ""), setup.secrets), f"the header {name}")
+
+
+def with_header(notice: Notice, setup: Setup, now: datetime) -> Notice:  # noqa: ARG001 - as in Source
+    """Send the first secret in the header that HeaderOptions names."""
+    sent = {setup.options.header: setup.secrets[0], "content-type": "application/json"}
+    return notice._replace(headers={**notice.headers, **sent})
 
 
 def the_digest(given: bytes, wanted: Mapping[str, bytes]) -> str | None:
