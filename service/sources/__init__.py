@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from service.sources import bamboohr, gusto, hibob, okta, personio, standard_webhooks
+from service.sources import bamboohr, gusto, hibob, okta, personio, standard_webhooks, workos
 from service.sources.base import Source
 
 SOURCES: Mapping[str, Source] = {
@@ -12,4 +12,5 @@ SOURCES: Mapping[str, Source] = {
     "okta": okta,
     "personio": personio,
     "standard_webhooks": standard_webhooks,
+    "workos": workos,
 }
