@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from service.sources import bamboohr, gusto, hibob, okta, personio, standard_webhooks, workos
+from service.sources import bamboohr, gusto, hibob, okta, personio, pingone, standard_webhooks, workos
 from service.sources.base import Source
 
 SOURCES: Mapping[str, Source] = {
@@ -11,6 +11,7 @@ SOURCES: Mapping[str, Source] = {
     "hibob": hibob,
     "okta": okta,
     "personio": personio,
+    "pingone": pingone,
     "standard_webhooks": standard_webhooks,
     "workos": workos,
 }
