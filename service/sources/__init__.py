@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from service.sources import bamboohr, gusto, hibob, okta, personio, pingone, standard_webhooks, workos
+from service.sources import auth0, bamboohr, gusto, hibob, okta, personio, pingone, standard_webhooks, workos
 from service.sources.base import Source
 
 SOURCES: Mapping[str, Source] = {
+    "auth0": auth0,
     "bamboohr": bamboohr,
     "gusto": gusto,
     "hibob": hibob,
