@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from service.sources import auth0, bamboohr, gusto, hibob, okta, personio, pingone, standard_webhooks, workos
+from service.sources import auth0, bamboohr, gusto, hibob, okta, onelogin, personio, pingone, standard_webhooks, workos
 from service.sources.base import Source
 
 SOURCES: Mapping[str, Source] = {
@@ -11,6 +11,7 @@ SOURCES: Mapping[str, Source] = {
     "gusto": gusto,
     "hibob": hibob,
     "okta": okta,
+    "onelogin": onelogin,
     "personio": personio,
     "pingone": pingone,
     "standard_webhooks": standard_webhooks,
