@@ -2,7 +2,19 @@
 
 from collections.abc import Mapping
 
-from service.sources import auth0, bamboohr, gusto, hibob, okta, onelogin, personio, pingone, standard_webhooks, workos
+from service.sources import (
+    auth0,
+    bamboohr,
+    gusto,
+    hibob,
+    jumpcloud,
+    okta,
+    onelogin,
+    personio,
+    pingone,
+    standard_webhooks,
+    workos,
+)
 from service.sources.base import Source
 
 SOURCES: Mapping[str, Source] = {
@@ -10,6 +22,7 @@ SOURCES: Mapping[str, Source] = {
     "bamboohr": bamboohr,
     "gusto": gusto,
     "hibob": hibob,
+    "jumpcloud": jumpcloud,
     "okta": okta,
     "onelogin": onelogin,
     "personio": personio,
