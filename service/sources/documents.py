@@ -86,30 +86,36 @@ def _line(line: bytes) -> Any:  # noqa: ANN401 - JSON
         return line
 
 
-def read_each(entries: Sequence[Found], read_one: Callable[[Found], Event | str]) -> Reading:
+def read_each(entries: Sequence[Found], read_one: Callable[[Found], Event | str | Reading]) -> Reading:
     """Read a batch entry by entry: one that cannot be read keeps none of the others waiting.
 
-    ``read_one`` returns the event, or the vendor's word of a kind that we do not carry, or raises Unreadable. Raises
-    Unreadable for a batch that is larger than any, and for one of which nothing could be read.
+    ``read_one`` returns the event, or the vendor's word of a kind that we do not carry, or a reading where an entry may
+    say more than one thing, or raises Unreadable. Raises Unreadable for a batch that is larger than any, and for one of
+    which nothing could be read.
     """
     if len(entries) > ENTRIES_MAX:
         raise Unreadable(f"a notice has at most {ENTRIES_MAX} events", reason="too_many_events")
-    events: list[Event] = []
-    ignored: list[str] = []
+    read: list[Reading] = []
     faults: list[str] = []
     for place, found in enumerate(entries):
         try:
-            told = read_one(found)
+            read.append(_reading(read_one(found)))
         except Unreadable as error:
             faults.append(f"entry {place}: {error.message}")
-            continue
-        if isinstance(told, Event):
-            events.append(told)
-        else:
-            ignored.append(told)
-    if faults and not events and not ignored:
+    if faults and not read:
         raise Unreadable("; ".join(faults[:NOTES_MAX]), reason="unreadable")
-    return Reading(tuple(events), tuple(ignored), tuple(faults))
+    return Reading(
+        events=tuple(event for each in read for event in each.events),
+        ignored=tuple(word for each in read for word in each.ignored),
+        faults=(*faults, *(fault for each in read for fault in each.faults)),
+        upkeep=tuple(word for each in read for word in each.upkeep),
+    )
+
+
+def _reading(told: Event | str | Reading) -> Reading:
+    if isinstance(told, Reading):
+        return told
+    return Reading((told,)) if isinstance(told, Event) else Reading((), (told,))
 
 
 def unreadable(error: ValidationError) -> Unreadable:
