@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from service.sources import (
     auth0,
     bamboohr,
+    entra_graph,
     gusto,
     hibob,
     jumpcloud,
@@ -20,6 +21,7 @@ from service.sources.base import Source
 SOURCES: Mapping[str, Source] = {
     "auth0": auth0,
     "bamboohr": bamboohr,
+    "entra_graph": entra_graph,
     "gusto": gusto,
     "hibob": hibob,
     "jumpcloud": jumpcloud,
