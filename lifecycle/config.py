@@ -31,7 +31,17 @@ CONFIG_BYTES_MAX = 1_000_000
 FOUND_CHARS_MAX = 80
 
 SECRET_KEYS = frozenset(
-    {"secrets", "token", "client_id", "client_secret", "admin_tokens", "api_key", "private_key", "signing_key"}
+    {
+        "secrets",
+        "token",
+        "client_id",
+        "client_secret",
+        "client_states",
+        "admin_tokens",
+        "api_key",
+        "private_key",
+        "signing_key",
+    }
 )
 """What stands there is a reference to a secret, or was meant to be a secret."""
 
