@@ -66,10 +66,8 @@ class _Issuer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         _, folder, what = self.path.split("/")
-        host, port = self.server.server_address[:2]
-        keys_at = setup_of(folder)
-        metadata = {"jwks_uri": f"http://{host!s}:{port}/{folder}/{JWKS}"}
-        known = SOURCES[adapter_of(folder)].keys_at(keys_at)
+        metadata = {"jwks_uri": f"http://{self.headers['host']}/{folder}/{JWKS}"}
+        known = SOURCES[adapter_of(folder)].keys_at(setup_of(folder))
         if known is not None and known.issuer is not None:
             metadata["issuer"] = known.issuer
         body = json.dumps(described(folder)["jwks"] if what == JWKS else metadata).encode()
