@@ -21,7 +21,7 @@ from lifecycle.target import Target
 from workers.gate_scripts import CLOSE, ENTER, GIVE_UP, GRANT, MORE, PAUSE
 from workers.http import Answer
 from workers.pauses import TOO_MANY, UNAVAILABLE, pause_of
-from workers.scim.token import credential_of
+from workers.scim.grants import credential_of
 
 WINDOW_SECONDS = 60.0
 # A server may see two requests closer together than they were sent.

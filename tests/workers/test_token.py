@@ -17,7 +17,8 @@ from lifecycle.target import Target
 from tests.workers.stories import target
 from workers.http import Http
 from workers.scim import token
-from workers.scim.token import Bearer, Vault, credential_of
+from workers.scim.grants import credential_of
+from workers.scim.token import Bearer, Vault
 
 SECRET = "client-secret-of-the-tests"
 

@@ -16,7 +16,7 @@ DETAIL_CHARS_MAX = 300
 BROKEN_STATUS = 500
 
 # Where the words are, first the best; then what errors were seen to be wrapped in.
-WORDS = ("detail", "message", "error_description", "error", "title", "description")
+WORDS = ("detail", "message", "error_description", "errorsummary", "error", "title", "description")
 WRAPS = ("error", "errors")
 WORDS_DEPTH_MAX = 2
 

@@ -4,7 +4,6 @@ What Redis holds is sealed by AES-GCM with a key that HKDF makes of the client's
 and a token that was got with another secret is none of ours.
 """
 
-import hashlib
 import json
 import os
 import time
@@ -23,9 +22,9 @@ from redis import Redis
 
 from lifecycle import keys
 from lifecycle.errors import GatepostError, Postponed, Refused
-from lifecycle.target import Target
 from workers.http import Answer, Http
 from workers.scim.answers import failure, parse
+from workers.scim.grants import Ask, Credentials, bearer_of, by_basic
 
 EARLY_SECONDS = 60
 LIFE_SECONDS_DEFAULT, LIFE_SECONDS_MAX = 300.0, 7 * 86_400.0
@@ -53,13 +52,6 @@ def _always() -> None:
 
 def _nobody_listens(_: Answer) -> None:
     """Do nothing."""
-
-
-def credential_of(target: Target) -> str:
-    """Name what a target is spoken to with, without telling it: targets of one name share its limit and its bearer."""
-    parts = [target.token, target.client_id]
-    known = [target.token_url or "", *(part.value for part in parts if part)]
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]
 
 
 class Fetched(NamedTuple):
@@ -110,13 +102,14 @@ class Vault:
 class Bearer:
     """Gives the token to send, and a new one when the target no longer takes the old."""
 
-    def __init__(self, target: Target, http: Http, redis: Redis | None = None) -> None:
+    def __init__(self, target: Credentials, http: Http, redis: Redis | None = None, ask: Ask = by_basic) -> None:
         """Keep how to get a token; without Redis it is this process's own."""
         self._target = target
         self._http = http
+        self._ask = ask
         self._vault: Vault | None = None
         if redis is not None and target.client_secret is not None:
-            self._vault = Vault(redis, credential_of(target), target.client_secret.value)
+            self._vault = Vault(redis, bearer_of(target), target.client_secret.value)
         self._own: Fetched | None = None
         self._refused: str | None = None
         # A worker's threads speak to one target by one bearer.
@@ -181,15 +174,15 @@ class Bearer:
 
     def _fetch(self, heard: Heard) -> Fetched:
         target = self._target
-        if target.token_url is None or target.client_id is None or target.client_secret is None:
+        if target.token_url is None:
             raise Refused("no way to get a token is configured", reason="credentials")
-        form = {"grant_type": "client_credentials"} | ({"scope": " ".join(target.scopes)} if target.scopes else {})
+        asked = self._ask(target)
         answer = self._http.send(
             "POST",
             target.token_url,
             headers={"content-type": "application/x-www-form-urlencoded", "accept": "application/json"},
-            body=urlencode(form).encode(),
-            auth=(target.client_id.value, target.client_secret.value),
+            body=urlencode(asked.form).encode(),
+            auth=asked.auth,
         )
         heard(answer)
         if answer.status != OK:
