@@ -41,6 +41,7 @@ SECRET_KEYS = frozenset(
         "api_key",
         "private_key",
         "signing_key",
+        "credentials",
     }
 )
 """What stands there is a reference to a secret, or was meant to be a secret."""

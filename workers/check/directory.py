@@ -1,6 +1,5 @@
-"""Whether everybody in a directory can be read, and who works here; nobody is named."""
+"""Whether a directory can be read, and who works here; nobody is named."""
 
-from collections import Counter
 from collections.abc import Iterator
 
 from lifecycle.check import Line
@@ -9,16 +8,27 @@ from workers.directories.base import Directory
 
 UNREAD = "thin events wait until it can be read"
 ONE = "correct that record: an event of that person fails meanwhile"
+# What whoever set it up did not give, or what is given no more.
+SET_UP = frozenset({"credentials", "scopes"})
+RECORDS = frozenset({"record_unusable", "status_unknown"})
 
 
 def look_at(name: str, directory: Directory) -> Iterator[Line]:
-    """Yield what is found in one directory."""
+    """Yield what is found in one directory: a file is read whole, and of a service a page."""
     what = f"directories.{name}"
     try:
-        found = Counter(record.works_here for record in directory.list())
+        found = directory.glance()
         notes = directory.notes()
     except GatepostError as error:
-        yield Line(what, False, error.message, UNREAD if isinstance(error, Postponed) else ONE)
+        yield Line(what, False, error.message, _what_to_do(error, directory))
         return
-    yield Line(what, True, f"{found.total()} people: {found[True]} work here, {found[False]} do not")
+    people = f"{found.working} work here, {found.others} do not"
+    total = found.working + found.others
+    yield Line(what, True, f"{total} people: {people}" if found.is_all else f"of the first {total} people {people}")
     yield from (Line(what, None, note, "see that nothing is misspelt") for note in notes)
+
+
+def _what_to_do(error: GatepostError, directory: Directory) -> str:
+    if isinstance(error, Postponed) and error.reason not in SET_UP:
+        return UNREAD
+    return ONE if error.reason in RECORDS else directory.needs

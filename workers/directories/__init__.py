@@ -7,11 +7,12 @@ from redis import Redis
 from lifecycle.config import check_adapters
 from lifecycle.directory import Directory as Section
 from lifecycle.errors import Misconfigured
-from workers.directories import file
+from workers.directories import file, okta
 from workers.directories.base import Adapter, Directory, Opening
 
 DIRECTORIES: Mapping[str, Adapter] = {
     "file": file,
+    "okta": okta,
 }
 
 

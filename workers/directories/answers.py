@@ -22,6 +22,7 @@ LIMIT_LEFT, LIMIT_RESET = "x-rate-limit-remaining", "x-rate-limit-reset"
 WORDS_HEADER = "x-bamboohr-error-message"
 ADDRESS = re.compile(r"[^\s@\"'<>(]+@[^\s@\"'<>)]+")
 HIDDEN_CHARS_MIN = 3
+NEXT_LINK = re.compile(r"<([^>]*)>\s*;[^,<]*rel=\"?next\"?", re.IGNORECASE)
 
 
 def failure(answer: Answer, now: datetime, *, is_busy: bool) -> GatepostError:
@@ -98,3 +99,9 @@ def _clock(answer: Answer, now: datetime) -> datetime:
 def spread(moment: datetime) -> datetime:
     """Return a moment soon after one that many wait for."""
     return moment + timedelta(seconds=random.uniform(0, SPREAD_SECONDS_MAX))  # noqa: S311 - jitter, not a secret
+
+
+def next_link(answer: Answer) -> str | None:
+    """Return where the header ``Link`` says that the next page is (RFC 8288)."""
+    found = NEXT_LINK.search(answer.headers.get("link", ""))
+    return found[1] if found else None

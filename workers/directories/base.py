@@ -5,7 +5,8 @@ configuration are a model in it; add one line to ``DIRECTORIES``. Whether a reco
 decided here, for all of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol, TypeVar
@@ -39,8 +40,27 @@ class Record(NamedTuple):
     """When it was so for certain; later it may have changed without the directory knowing."""
 
 
+class Glance(NamedTuple):
+    """How many people a short look shows."""
+
+    working: int
+    others: int
+    is_all: bool
+    """Whether that is everybody."""
+
+    @classmethod
+    def of(cls, records: Iterable[Record], *, is_all: bool) -> "Glance":
+        """Count records."""
+        found = Counter(record.works_here for record in records)
+        return cls(found[True], found[False], is_all)
+
+
 class Directory(Protocol):
     """A place to look people up in; it lives as long as the worker."""
+
+    @property
+    def needs(self) -> str:
+        """What whoever set it up has to give for it to be read, and where."""
 
     def find(self, subject: Subject) -> Sequence[Record]:
         """Return the records that bear the strongest of the names that any bears; which is the one is decided later.
@@ -50,6 +70,9 @@ class Directory(Protocol):
 
     def list(self) -> Iterator[Record]:
         """Yield everybody. Raises as ``find`` does, for the first record that it could not give: a part is no list."""
+
+    def glance(self) -> Glance:
+        """Read as much of the directory as shows that it can be read. Raises as ``find`` does."""
 
     def notes(self) -> Sequence[str]:
         """Return what whoever set the directory up should know, though it works; names nobody. Raises Postponed."""

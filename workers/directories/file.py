@@ -27,7 +27,7 @@ from pydantic import AfterValidator, ValidationError
 from lifecycle.errors import Postponed, Refused
 from lifecycle.event import Profile
 from lifecycle.fields import FilePath, Section
-from workers.directories.base import NAMES, Opening, Record, Subject, normal
+from workers.directories.base import NAMES, Glance, Opening, Record, Subject, normal
 from workers.directories.rows import FORMS, UNREADABLE, Row, read_rows, unread_columns
 
 # Within the clock's step a file may be written twice and bear the same time.
@@ -67,6 +67,8 @@ class Table:
 class FileDirectory:
     """A file that is read whole when it has changed, and then asked in memory."""
 
+    needs = "let the workers read the file"
+
     def __init__(self, path: Path) -> None:
         """Keep the path."""
         self._path = path
@@ -87,6 +89,10 @@ class FileDirectory:
         """Yield everybody. Raises Postponed or Refused."""
         table = self._table()
         return (_record(table, row) for row in table.rows)
+
+    def glance(self) -> Glance:
+        """Read all of it, for a file is believed whole or not at all. Raises Postponed or Refused."""
+        return Glance.of(self.list(), is_all=True)
 
     def notes(self) -> Sequence[str]:
         """Return which columns say nothing to us. Raises Postponed."""
