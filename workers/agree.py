@@ -36,7 +36,7 @@ NO_ACCOUNT = "no_account"
 # About a day of waits of two and a half minutes on average; a fault of our own is not hoped away that long.
 TRIES_MAX, FEW_TRIES_MAX = 500, 5
 # Whoever told first of a person may have told less than comes in a moment.
-FEW_TRIES = AT_ONCE | {"internal", "user_name_missing"}
+FEW_TRIES = AT_ONCE | {"internal", "user_name_missing", "not_in_directory"}
 # A target that answers an attempt and is too busy for its end each time means this person, and all others pause for it.
 BUSY_TRIES_MAX = 50
 # Look, write; a suspension is confirmed too.

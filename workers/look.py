@@ -37,6 +37,8 @@ NOBODY = "nobody there has one of the names that the source gave"
 NO_DIRECTORY = "the source proves nothing and has no directory, so nothing says that it is so; name one"
 # A directory may show a leave some seconds later than its own webhook tells of it; a forged one it never shows.
 CONTRADICTED_SECONDS = (2, 8)
+# A few tries so far apart are minutes, which is what copies of a directory were seen to need.
+LAG = timedelta(seconds=30)
 
 log = structlog.get_logger()
 
@@ -82,7 +84,7 @@ class Search:
         if record is None:
             if any(_is_gone(kept.event, person) for kept in live):
                 return looks + [self._passed_on(kept, _gone(kept.event, self.now)) for kept in live]
-            record = Refused(NOBODY, reason="not_in_directory")
+            record = self._nobody()
         if isinstance(record, GatepostError):
             return looks + self._in_vain(live, record)
         return looks + [self._read(kept, record) for kept in live]
@@ -113,6 +115,13 @@ class Search:
             log.error("directory.fault", directory=self.directory, **fault(error))  # noqa: TRY400
             return Postponed(f"a fault of ours: {type(error).__name__}", reason="internal")
         return found
+
+    def _nobody(self) -> GatepostError:
+        """Return what it means that nobody was found: what a directory was just told, it may not show yet."""
+        assert self.directory is not None  # noqa: S101 - look returns before
+        if self.world.directories[self.directory].lags:
+            return Postponed(NOBODY, reason="not_in_directory", retry_at=self.now + LAG)
+        return Refused(NOBODY, reason="not_in_directory")
 
     def _read(self, kept: Kept, record: Record) -> Look:
         """Return the event as what it turned out to be; a leave that is not shown is looked for again."""

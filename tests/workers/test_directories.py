@@ -363,7 +363,7 @@ def test_any_bytes_are_read_or_refused(write: Write, name: str, text: bytes) -> 
 @pytest.mark.parametrize(
     ("adapter", "path", "fault"),
     [
-        ("files", "people.csv", "directories.hr.adapter: found 'files'; allowed: file"),
+        ("files", "people.csv", "directories.hr.adapter: found 'files'; allowed: bamboohr, entra, file, google"),
         ("file", "people.xlsx", "directories.hr.path: found 'people.xlsx'; allowed: a file whose name ends in .csv, "),
     ],
 )

@@ -27,7 +27,7 @@ from tests.workers.fake_scim import BASE_URL, FakeScim, answers
 from tests.workers.stories import AT, BO, Stage, event
 from workers.agree import FEW_TRIES_MAX, TRIES_MAX
 from workers.converge import converge
-from workers.directories.base import Directory, Record, Subject
+from workers.directories.base import Directory, Glance, Record, Subject
 from workers.directories.file import FileDirectory
 from workers.look import CONTRADICTED_SECONDS, look
 from workers.outcome import World
@@ -451,6 +451,9 @@ def test_leave_that_is_older_than_the_file_is_over(stage: Stage, hr: StaffFile, 
 class Counted:
     """A directory that notes how often it is asked, and does something meanwhile."""
 
+    needs = ""
+    lags = False
+
     def __init__(self, inner: Directory, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Keep both."""
         self._inner, self._meanwhile = inner, meanwhile
@@ -465,6 +468,10 @@ class Counted:
     def list(self) -> Iterator[Record]:
         """Yield everybody."""
         return self._inner.list()
+
+    def glance(self) -> Glance:
+        """Look into the other one."""
+        return self._inner.glance()
 
     def notes(self) -> Sequence[str]:
         """Return what the other one says."""
@@ -586,6 +593,26 @@ def test_person_whom_the_directory_does_not_have_is_no_leaver(stage: Stage, fake
     (told,) = [signal["data"] for signal in stage.signals() if signal["type"] == "delivery.failed"]
     assert (told["reason"], told["kind"], told["target"]) == ("not_in_directory", "changed", None)
     assert (lanes_of_it, fake.user("bo.ray@acme.example")["active"]) == ([LOOKUPS, LEAVERS], False)
+
+
+def test_person_whom_a_directory_that_lags_does_not_show_yet_is_looked_for_again(stage: Stage, hr: StaffFile) -> None:
+    """A few times, half a minute apart; then it waits for a person too."""
+    hr.say({"external_id": "E7", "status": "active"})
+    directory = Counted(FileDirectory(hr.path))
+    directory.lags = True
+    with_directory(stage, directory)
+
+    stage.hear(LOOK)
+    states = []
+
+    for times in range(FEW_TRIES_MAX):
+        stage.redis.hset(keys.event(LOOK.ref), "looked", f"[{times}, null]")
+        look(stage.world, "E1042")
+        states.append((stage.state("look"), stage.found("look")["reason"]))
+
+    last = FEW_TRIES_MAX - 1
+    assert states == [("postponed", "not_in_directory")] * last + [("failed", "not_in_directory")]
+    assert len(directory.asked) == FEW_TRIES_MAX
 
 
 def test_event_that_failed_on_a_target_is_retried_with_what_was_read(
@@ -773,6 +800,9 @@ def test_directory_that_cannot_be_read_is_waited_for(stage: Stage, fake: FakeSci
 class Broken:
     """A directory that fails in a way of its own."""
 
+    needs = ""
+    lags = False
+
     def __init__(self, fault: BaseException) -> None:
         """Keep the fault."""
         self.fault, self.asked = fault, 0
@@ -784,6 +814,10 @@ class Broken:
         raise self.fault
 
     def list(self) -> Iterator[Record]:
+        """Fail."""
+        raise self.fault
+
+    def glance(self) -> Glance:
         """Fail."""
         raise self.fault
 

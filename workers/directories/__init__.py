@@ -7,12 +7,16 @@ from redis import Redis
 from lifecycle.config import check_adapters
 from lifecycle.directory import Directory as Section
 from lifecycle.errors import Misconfigured
-from workers.directories import file, okta
+from workers.directories import bamboohr, entra, file, google, okta, scim
 from workers.directories.base import Adapter, Directory, Opening
 
 DIRECTORIES: Mapping[str, Adapter] = {
+    "bamboohr": bamboohr,
+    "entra": entra,
     "file": file,
+    "google": google,
     "okta": okta,
+    "scim": scim,
 }
 
 

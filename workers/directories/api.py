@@ -68,11 +68,10 @@ class Api:
     is_busy: Callable[[Answer], bool] = _never
     """Which answers tell of a limit besides 429 and 503."""
 
-    def talk(
-        self, names: Iterable[str | None] = (), *, seconds: float = FIND_SECONDS_MAX, patience: float = 0.0
-    ) -> "Talk":
+    def talk(self, names: Iterable[str | None] = (), *, seconds: float | None = None, patience: float = 0.0) -> "Talk":
         """Begin a question; ``names`` are whom it is about, for no error shows them; ``patience`` as in ``Talk``."""
-        return Talk(self, list(filter(None, names)), time.monotonic() + seconds, patience)
+        until = time.monotonic() + (FIND_SECONDS_MAX if seconds is None else seconds)
+        return Talk(self, list(filter(None, names)), until, patience)
 
     def listing(self) -> "Talk":
         """Begin a question for everybody."""

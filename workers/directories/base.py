@@ -62,6 +62,10 @@ class Directory(Protocol):
     def needs(self) -> str:
         """What whoever set it up has to give for it to be read, and where."""
 
+    @property
+    def lags(self) -> bool:
+        """Whether somebody who is told of may not be found for a while yet."""
+
     def find(self, subject: Subject) -> Sequence[Record]:
         """Return the records that bear the strongest of the names that any bears; which is the one is decided later.
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 import jwt
 from redis import Redis
 
-from lifecycle.errors import GatepostError, Refused
+from lifecycle.errors import Refused
 from lifecycle.secrets import Secret
 from workers.http import Answer, Http
 from workers.scim.grants import Ask, Asked, Credentials, credential_of
@@ -161,11 +161,9 @@ def signed(claims: Mapping[str, Any], key: str, key_id: str | None) -> str:
         return jwt.encode(
             {**claims, "iat": now, "exp": now + ASSERTION_SECONDS}, key, algorithm="RS256", headers=headers
         )
-    except (jwt.PyJWTError, ValueError, TypeError) as error:
+    except (jwt.PyJWTError, ValueError, TypeError):
         # Its words may quote the key.
-        raise Refused("the private key is no RSA key in PEM", reason="credentials") from GatepostError(
-            type(error).__name__, reason="credentials"
-        )
+        raise Refused("the private key is no RSA key in PEM", reason="credentials") from None
 
 
 def _both(section: Credentials) -> tuple[str, str]:

@@ -67,6 +67,7 @@ class Table:
 class FileDirectory:
     """A file that is read whole when it has changed, and then asked in memory."""
 
+    lags = False
     needs = "let the workers read the file"
 
     def __init__(self, path: Path) -> None:

@@ -124,6 +124,7 @@ class OktaDirectory:
     attributes: Attributes
     groups: bool
 
+    lags = False
     needs = (
         "give the API token of a Read-only Administrator, one used within the last 30 days, or grant a service app "
         f"{' and '.join(SCOPES)} and that role; base_url is the organisation's own address"

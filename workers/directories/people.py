@@ -23,6 +23,10 @@ from workers.directories.base import Record
 ID_CHARS_MAX = 64
 # The id is the adapter's to tell: by it the same person is found again.
 OURS = frozenset({"external_id", CUSTOM})
+# Nodes of an expression whose first child is read of the object, and the others of what that gave.
+INTO = frozenset(
+    {"subexpression", "index_expression", "projection", "value_projection", "filter_projection", "flatten", "pipe"}
+)
 
 
 def _compiled(found: object) -> ParsedResult:
@@ -95,3 +99,24 @@ def id_of(found: Mapping[str, Any], name: str = "id") -> str:
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
         raise Refused(f"a record has no {name}", reason="record_unusable")
     return str(value)
+
+
+def roots(attributes: Attributes) -> list[str]:
+    """Return the names of an object's own fields that a mapping reads, for services that send only what is named."""
+    found: dict[str, None] = {}
+    for expression in attributes.values():
+        _add_roots(expression.parsed, found)
+    return list(found)
+
+
+def _add_roots(node: Mapping[str, Any], found: dict[str, None]) -> None:
+    if node["type"] == "field":
+        found[node["value"]] = None
+    inner = node["children"]
+    for child in inner[:1] if node["type"] in INTO else inner:
+        _add_roots(child, found)
+
+
+def present(found: Mapping[str, Any], attributes: Attributes) -> Attributes:
+    """Return the lines of a mapping that an object says anything of, where what may not be seen is left out."""
+    return {name: each for name, each in attributes.items() if any(root in found for root in roots({name: each}))}

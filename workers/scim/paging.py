@@ -129,10 +129,10 @@ def begin(listing: Listing) -> Position:
     return Position("" if listing.by_cursor else None)
 
 
-def read(fetch: Fetch, listing: Listing) -> list[Resource]:
+def read(fetch: Fetch, listing: Listing, pages_max: int = PAGES_MAX) -> list[Resource]:
     """Return everything that a list holds, each once. Raises Refused when it cannot be read to its end."""
     reading = Reading(listing, begin(listing))
-    for _ in range(PAGES_MAX):
+    for _ in range(pages_max):
         answer = fetch(reading.query())
         if answer.status != OK:
             reading.refused(answer)
