@@ -120,8 +120,9 @@ class StandIn(ABC):
                 query = dict(parse_qsl(parts.query, keep_blank_values=True))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 told = stand_in.tell(Asked(self.command, parts.path, query, headers, body))
-                self.send_response(told.status)
-                for name, value in {"content-type": "application/json", **told.headers}.items():
+                self.send_response_only(told.status)
+                usual = {"content-type": "application/json", "date": self.date_time_string()}
+                for name, value in {**usual, **told.headers}.items():
                     self.send_header(name, value)
                 self.send_header("content-length", str(len(told.content)))
                 self.end_headers()

@@ -5,6 +5,7 @@ in the form (Microsoft), or a signed token in place of one (RFC 7523: Google for
 """
 
 import hashlib
+import json
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ import jwt
 from redis import Redis
 
 from lifecycle.errors import Refused
+from lifecycle.fields import Section, Words
 from lifecycle.secrets import Secret
 from workers.http import Answer, Http
 from workers.scim.grants import Ask, Asked, Credentials, credential_of
@@ -174,3 +176,20 @@ def _both(section: Credentials) -> tuple[str, str]:
 
 def _scope(section: Credentials) -> dict[str, str]:
     return {"scope": " ".join(section.scopes)} if section.scopes else {}
+
+
+class ServiceAccount(Section):
+    """What is read of the key file of a service account of Google's."""
+
+    client_email: Words
+    private_key: Words
+    private_key_id: str | None = None
+
+
+def service_account(found: Secret) -> ServiceAccount:
+    """Return what a key file holds. Raises ValueError."""
+    raw = json.loads(found.value)
+    if not isinstance(raw, dict):
+        msg = "no object"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic turns ValueError, not TypeError, into a fault
+    return ServiceAccount.model_validate({name: raw[name] for name in ServiceAccount.model_fields if name in raw})

@@ -47,7 +47,7 @@ from workers.directories.answers import NOT_FOUND, objects, read, segment
 from workers.directories.api import ANSWER_BYTES_MAX, Api, Page, Talk
 from workers.directories.base import Glance, Opening, Record, Subject, normal
 from workers.directories.credentials import Fetched, Grant, by_form
-from workers.directories.people import Attributes, attributes_of, id_of, record_of, roots, status_unknown
+from workers.directories.people import Attributes, attributes_of, id_of, present, record_of, roots, status_unknown
 from workers.http import Answer, Http
 
 GRAPH = "https://graph.microsoft.com/v1.0"
@@ -73,9 +73,10 @@ ATTRIBUTES = {
 LEAVE_DATE = {"end_at": "employeeLeaveDateTime"}
 OBJECT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 USERS, DELETED = "/users", "/directory/deletedItems/microsoft.graph.user"
-MANAGER = "manager($select=id)"
+# Of people who were not deleted: what else Graph tells of those is not documented.
+MANAGER = {"$expand": "manager($select=id)"}
 # Of 999 that may be asked for; each brings a manager.
-PAGE, GROUPS_PAGE, GROUP_PAGES_MAX = "500", "999", 2
+PAGE, GROUPS_PAGE, GROUP_PAGES_MAX, SAME_NAME_PAGES_MAX = "500", "999", 2, 2
 GROUP = "#microsoft.graph.group"
 
 Users = Sequence[dict[str, Any]]
@@ -134,7 +135,7 @@ class EntraDirectory:
     def glance(self) -> Glance:
         """Read one page, one of the deleted, and somebody's groups. Raises Postponed or Refused."""
         talk, as_of = self.api.talk(), datetime.now(UTC)
-        page = talk.get(USERS, self._query({"$top": PAGE}))
+        page = talk.get(USERS, self._query(MANAGER | {"$top": PAGE}))
         talk.get(DELETED, self._query({"$top": "1"}))
         users = objects(_value(page))
         if users:
@@ -160,7 +161,7 @@ class EntraDirectory:
         return [each for each in found if normal(name, str(each.get(field))) == normal(name, value)]
 
     def _by_id(self, talk: Talk, object_id: str) -> Users:
-        answer = talk.get(f"{USERS}/{segment(object_id)}", self._query({}), allow={NOT_FOUND})
+        answer = talk.get(f"{USERS}/{segment(object_id)}", self._query(MANAGER), allow={NOT_FOUND})
         if answer.status != NOT_FOUND:
             found: Users = objects([read(answer)])
         else:
@@ -168,7 +169,8 @@ class EntraDirectory:
         return [each for each in found if id_of(each) == object_id]
 
     def _filtered(self, talk: Talk, path: str, text: str, **more: str) -> Users:
-        pages = talk.pages(Page(path, self._query({"$filter": text, **more})), _following, 2)
+        query = self._query((MANAGER if path == USERS else {}) | {"$filter": text, **more})
+        pages = talk.pages(Page(path, query), _following, SAME_NAME_PAGES_MAX)
         return [each for page in pages for each in objects(_value(page))]
 
     def _deleted_by_ending(self, name: str) -> Users:
@@ -180,13 +182,12 @@ class EntraDirectory:
         return [_as_deleted(each) for each in found]
 
     def _pages(self, path: str) -> Iterator[tuple[Answer, bool]]:
-        first = Page(path, self._query({"$top": PAGE}))
+        first = Page(path, self._query((MANAGER if path == USERS else {}) | {"$top": PAGE}))
         return ((page, path == DELETED) for page in self.api.listing().pages(first, _following))
 
     def _query(self, query: Mapping[str, str]) -> dict[str, str]:
         fields = dict.fromkeys(["id", "accountEnabled", *roots(self.attributes)])
-        expand = {"$expand": MANAGER} if fields.pop("manager", "") is None else {}
-        return {"$select": ",".join(fields), **expand, **query}
+        return {"$select": ",".join(name for name in fields if name != "manager"), **query}
 
     def _groups(self, talk: Talk, user: dict[str, Any]) -> Sequence[str] | None:
         """Return the names of somebody's groups; None where they are not asked for, or are no more."""
@@ -205,7 +206,8 @@ class EntraDirectory:
         if not isinstance(works_here, bool):
             raise status_unknown(id_of(user))
         ours = {"external_id": id_of(user)} | ({"groups": groups} if groups is not None else {})
-        return record_of(user, self.attributes, ours, works_here=works_here, as_of=as_of)
+        told = present(user, self.attributes) if user.get("deleted") else self.attributes
+        return record_of(user, told, ours, works_here=works_here, as_of=as_of)
 
 
 def open_directory(opening: Opening) -> EntraDirectory:

@@ -29,7 +29,6 @@ https://developers.google.com/admin-sdk/directory/v1/guides/search-users,
 https://developers.google.com/identity/protocols/oauth2/service-account
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,7 +42,7 @@ from lifecycle.secrets import Secret
 from workers.directories.answers import FORBIDDEN, NOT_FOUND, objects, read, segment
 from workers.directories.api import ANSWER_BYTES_MAX, Api, Page, Talk
 from workers.directories.base import Glance, Opening, Record, Subject, normal
-from workers.directories.credentials import Fetched, Grant, in_the_name_of
+from workers.directories.credentials import Fetched, Grant, in_the_name_of, service_account
 from workers.directories.people import Attributes, attributes_of, id_of, record_of
 from workers.http import Answer, Http
 
@@ -76,30 +75,14 @@ DELETED_PAGES_MAX, GROUP_PAGES_MAX, SAME_ADDRESS_PAGES_MAX = 4, 5, 1
 Users = Sequence[dict[str, Any]]
 
 
-class Key(Section):
-    """What is read of a service account's key file."""
-
-    client_email: Words
-    private_key: Words
-    private_key_id: str | None = None
-
-
 def _key(found: Secret) -> Secret:
     try:
-        key_of(found)
-    except ValueError as error:
+        service_account(found)
+    except ValueError:
         msg = f"{found.reference} is no service account's key; allowed: the JSON file as it was downloaded"
-        raise ValueError(msg) from error
+        # Its words may quote the key.
+        raise ValueError(msg) from None
     return found
-
-
-def key_of(found: Secret) -> Key:
-    """Return the key of a file. Raises ValueError."""
-    raw = json.loads(found.value)
-    if not isinstance(raw, dict):
-        msg = "no object"
-        raise ValueError(msg)  # noqa: TRY004 - pydantic turns ValueError, not TypeError, into a fault
-    return Key.model_validate({name: raw[name] for name in Key.model_fields if name in raw})
 
 
 class Options(Section):
@@ -220,7 +203,7 @@ class GoogleDirectory:
 def open_directory(opening: Opening) -> GoogleDirectory:
     """Return the directory, unasked. Raises Misconfigured."""
     options, http = opening.options(Options), Http(bytes_max=ANSWER_BYTES_MAX)
-    key, reference = key_of(options.credentials), options.credentials.reference
+    key, reference = service_account(options.credentials), options.credentials.reference
     # Bearers are of a service account and of whom it acts for.
     client = Secret(reference, f"{key.client_email} {options.subject}")
     scopes = [f"{SCOPE}user.readonly", *([f"{SCOPE}group.readonly"] if options.groups else [])]

@@ -114,11 +114,8 @@ class ScimDirectory:
         talk, as_of = self.api.talk(subject), datetime.now(UTC)
         for name, value in subject._asdict().items():
             found = self._found(talk, name, value) if value else []
-            records = [self._record(each, as_of) for each in found]
-            bearers = [
-                each for each in records if normal(name, str(getattr(each.profile, name))) == normal(name, value)
-            ]
-            if bearers:
+            records = [self._record(each, as_of) for each in found if _may_have(each, value)]
+            if bearers := [each for each in records if _has(each, name, str(value))]:
                 return bearers
         return []
 

@@ -391,6 +391,15 @@ def test_check_counts_all_of_a_few(vendor: Vendor, directory: Directory) -> None
     assert (line.ok, line.found) == (True, "3 people: 3 work here, 0 do not")
 
 
+def test_check_of_a_service_without_people(vendor: Vendor, directory: Directory) -> None:
+    """It can be read, which is what was asked."""
+    vendor.service.people.clear()
+
+    (line,) = look_at("hr", directory)
+
+    assert (line.ok, line.found) == (True, "0 people: 0 work here, 0 do not")
+
+
 def test_check_says_what_the_credential_needs(vendor: Vendor, directory: Directory) -> None:
     """In the words of the module's manual."""
     vendor.service.next(vendor.service.problem(403, "insufficient privileges"), times=2)
