@@ -9,7 +9,7 @@ for a token may do what its maker may, and dies with the maker's account or afte
     token = "env:OKTA_API_TOKEN"
 
 or, with fewer rights, **a service app** (Applications > Create App Integration > API Services; client authentication
-"Public key / Private key"; "Require DPoP" off; scopes ``okta.users.read`` and ``okta.groups.read`` granted; admin role
+"Public key / Private key"; "Require DPoP" off; scope ``okta.users.read`` granted, which is for groups too; admin role
 Read-only Administrator) with ``client_id``, ``private_key`` (RSA, PEM) and ``key_id``, the ``kid`` of the public key.
 
 Who works here: ``ACTIVE``, ``PROVISIONED`` (activated, first sign-in to come), ``RECOVERY``, ``PASSWORD_EXPIRED`` and
@@ -38,7 +38,7 @@ from typing import Any
 from pydantic import model_validator
 from redis import Redis
 
-from lifecycle.fields import HttpUrl, Section
+from lifecycle.fields import HttpUrl, Section, Words
 from lifecycle.secrets import Secret
 from workers.directories.answers import NOT_FOUND, next_link, objects, read, segment
 from workers.directories.api import ANSWER_BYTES_MAX, Api, Page, Talk
@@ -78,7 +78,7 @@ ATTRIBUTES = {
     "locale": "profile.preferredLanguage || profile.locale",
     "timezone": "profile.timezone",
 }
-SCOPES = ("okta.users.read", "okta.groups.read")
+SCOPE = "okta.users.read"
 # As many as Okta gives.
 PAGE = "200"
 # Whoever has one address; more are no answer to anything.
@@ -103,6 +103,8 @@ class Options(Section):
     """The service app's RSA key in PEM, best by ``file:``."""
     key_id: str | None = None
     """The ``kid`` under which Okta has the public key."""
+    scopes: list[Words] = [SCOPE]  # noqa: RUF012 - pydantic copies a default
+    """What a service app asks for: all of it must be granted, else it gets nothing."""
     groups: bool = True
     """Whether the names of a person's groups are read, by one request more."""
     attributes: Attributes = {}  # noqa: RUF012 - pydantic copies a default
@@ -127,7 +129,7 @@ class OktaDirectory:
     lags = False
     needs = (
         "give the API token of a Read-only Administrator, one used within the last 30 days, or grant a service app "
-        f"{' and '.join(SCOPES)} and that role; base_url is the organisation's own address"
+        f"{SCOPE} and that role; base_url is the organisation's own address"
     )
 
     def find(self, subject: Subject) -> Sequence[Record]:
@@ -222,7 +224,8 @@ def open_directory(opening: Opening) -> OktaDirectory:
 def _credential(options: Options, http: Http, redis: Redis | None) -> Credential:
     if options.client_id is None or options.private_key is None:
         return Static("SSWS", options.token.value if options.token else "")
-    grant = Grant(f"{options.base_url.rstrip('/')}/oauth2/v1/token", options.client_id, options.private_key, SCOPES)
+    token_url = f"{options.base_url.rstrip('/')}/oauth2/v1/token"
+    grant = Grant(token_url, options.client_id, options.private_key, options.scopes)
     return Fetched(grant, http, redis, partial(by_client_key, key_id=options.key_id))
 
 

@@ -180,7 +180,7 @@ def open_with_key(okta: Vendor, open_one: Open, key: str) -> Directory:
         ({"attributes": {"title": "a..b"}}, "directories.okta.attributes.title: found 'a..b'; allowed: a JMESPath"),
         (
             {"attributes": {"title": 7}},
-            "directories.okta.attributes.title: found 7; allowed: a JMESPath expression, wh",
+            "directories.okta.attributes.title: found 7; allowed: a JMESPath",
         ),
         ({"group": True}, "directories.okta.group: found a bool; unknown key; allowed: adapter, base_url, token"),
     ],
