@@ -37,6 +37,7 @@ NOBODY = "nobody there has one of the names that the source gave"
 NO_DIRECTORY = "the source proves nothing and has no directory, so nothing says that it is so; name one"
 # A directory may show a leave some seconds later than its own webhook tells of it; a forged one it never shows.
 CONTRADICTED_SECONDS = (2, 8)
+CREDENTIALS = "credentials"
 # A few tries so far apart are minutes, which is what copies of a directory were seen to need.
 LAG = timedelta(seconds=30)
 
@@ -109,7 +110,9 @@ class Search:
         except JobTimeoutException:
             return Postponed("the directory took longer than a job may", reason="slow")
         except GatepostError as error:
-            return error
+            # Whoever left while a token was expired is looked up when it was renewed, not when somebody retries.
+            is_expired = error.reason == CREDENTIALS
+            return Postponed(error.message, reason=error.reason) if is_expired else error
         except Exception as error:  # noqa: BLE001 - a fault of ours must neither lose the event nor kill the lane
             # Its text may hold what is personal.
             log.error("directory.fault", directory=self.directory, **fault(error))  # noqa: TRY400

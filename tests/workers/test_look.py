@@ -16,6 +16,7 @@ from rq.timeouts import JobTimeoutException
 from structlog.testing import capture_logs
 
 from lifecycle import keys
+from lifecycle.errors import Refused
 from lifecycle.event import Event, Kind
 from lifecycle.lookups import Lookups
 from lifecycle.metrics import FleetCollector
@@ -316,6 +317,26 @@ def test_claim_of_a_source_that_proves_nothing_waits_for_a_directory(stage: Stag
     found = stage.records.event("okta:look", [])
     assert (found["state"], found["reason"]) == ("failed", "no_directory")
     assert fake.user("bo.ray@acme.example")["active"] is True
+
+
+def expire() -> None:
+    """Refuse a token, as a service does."""
+    raise Refused("HR: 401", reason="credentials")
+
+
+def test_leaver_outlives_a_token_that_expired(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
+    """Nobody has to retry who left meanwhile: they are looked up as soon as the token is a new one."""
+    hr.say(LEFT)
+    tell(stage, JOINED)
+    with_directory(stage, Counted(FileDirectory(hr.path), expire))
+    tell(stage, claim(Kind.LEAVER))
+    state = (stage.state("look"), stage.found("look")["reason"])
+
+    with_directory(stage, FileDirectory(hr.path))
+    wait_out(stage)
+
+    assert state == ("postponed", "credentials")
+    assert fake.user("bo.ray@acme.example")["active"] is False
 
 
 def test_claimed_leaver_is_looked_up_before_all_others(stage: Stage) -> None:
