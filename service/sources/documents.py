@@ -10,13 +10,16 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lifecycle.errors import Unreadable
-from lifecycle.event import EVENT_ID_CHARS_MAX, Event, Kind, Profile
+from lifecycle.event import EVENT_ID_CHARS_MAX, PERSON_TEXT_CHARS_MAX, Event, Kind, Profile
 from service.sources.base import Reading, Setup
 
 NOTES_MAX = 5
 AHEAD_MAX = timedelta(minutes=5)
 ENTRIES_MAX = 5_000
 """Events of one notice. The largest batch that a vendor is known to send is Event Grid's."""
+CUSTOM_LIST_MAX = 100
+NUMBER_MAX = 2**53
+"""Beyond it, JSON's numbers are no longer the same to all who read them (RFC 8259 section 6)."""
 MILLISECONDS_FROM = 10**11
 """Seconds since 1970 stay below it until the year 5138; what is above is milliseconds."""
 
@@ -149,6 +152,34 @@ def made(told: Told, kinds: Mapping[str, Kind], setup: Setup, now: datetime) -> 
     )
 
 
+def custom(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the custom fields that are mentioned; None where none is. Raises Unreadable for what is no plain value."""
+    told = {name: value for name, value in found.items() if value not in (None, "")}
+    for name, value in told.items():
+        is_list = isinstance(value, list) and len(value) <= CUSTOM_LIST_MAX
+        if not (all(map(_is_text, value)) if is_list else _is_text(value) or _is_number(value)):
+            words = f"custom.{name}: neither a text, a number nor a list of texts is there"
+            raise Unreadable(words, reason="unreadable")
+    return told or None
+
+
+def _is_text(found: object) -> bool:
+    return isinstance(found, str) and len(found) <= PERSON_TEXT_CHARS_MAX
+
+
+def _is_number(found: object) -> bool:
+    return isinstance(found, bool | int | float) and abs(found) <= NUMBER_MAX
+
+
+def word_of(where: str, found: object) -> str:
+    """Return what is one word to a vendor: a text, a number, true or false. Raises Unreadable."""
+    if isinstance(found, str):
+        return found
+    if isinstance(found, bool | int | float):
+        return json.dumps(found)
+    raise Unreadable(f"{where}: neither a text nor a number is there", reason="unreadable")
+
+
 def event_id(found: str | None) -> str:
     """Check the length of an event's id. Raises Unreadable: a key of Redis must not grow without bound."""
     if not found or len(found) > EVENT_ID_CHARS_MAX:
@@ -196,6 +227,18 @@ def epoch(number: float) -> datetime:
         return datetime.fromtimestamp(number / 1000 if abs(number) >= MILLISECONDS_FROM else number, UTC)
     except (OverflowError, OSError, ValueError) as error:
         raise Unreadable("a moment is outside the calendar", reason="time") from error
+
+
+def moment_of(where: str, found: object) -> datetime | None:
+    """Return a moment as JSON has it, with a zone or without; None where none is told. Raises Unreadable."""
+    if found in (None, ""):
+        return None
+    if isinstance(found, int | float) and not isinstance(found, bool):
+        return epoch(found)
+    try:
+        return datetime.fromisoformat(str(found))
+    except ValueError as error:
+        raise Unreadable(f"{where}: neither ISO 8601 nor seconds are there", reason="time") from error
 
 
 def in_zone(moment: datetime, zone: str) -> datetime:

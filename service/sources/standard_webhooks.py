@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import Annotated
 from uuid import uuid4
 
-from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from lifecycle import signature
 from lifecycle.errors import Unreadable
@@ -31,6 +31,7 @@ from lifecycle.event import Event, Kind, Profile
 from service.sources.base import (
     ORDINARY_BYTES,
     Assurance,
+    HeaderName,
     Notice,
     OwnOptions,
     Reading,
@@ -56,8 +57,6 @@ DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 SECONDS_MIN = datetime(1973, 1, 1, tzinfo=UTC)
 
 greet, keys_at, answer, refuse = no_greeting, no_keys, accepted, problem
-
-HeaderName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 
 
 class Options(OwnOptions):

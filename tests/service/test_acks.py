@@ -24,6 +24,7 @@ ACKS = {
     "google_directory": (200, False),
     "gusto": (202, True),
     "hibob": (200, False),
+    "hmac": (200, False),
     "jumpcloud": (200, False),
     "okta": (204, False),
     "onelogin": (200, False),
