@@ -21,6 +21,7 @@ ACKS = {
     "entra_graph": (202, False),
     "entra_workflows": (200, True),
     "event_grid": (200, False),
+    "finch": (202, True),
     "google_directory": (200, False),
     "gusto": (202, True),
     "hibob": (200, False),
