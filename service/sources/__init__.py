@@ -18,6 +18,7 @@ from service.sources import (
     onelogin,
     personio,
     pingone,
+    rippling,
     standard_webhooks,
     workos,
 )
@@ -39,6 +40,7 @@ SOURCES: Mapping[str, Source] = {
     "onelogin": onelogin,
     "personio": personio,
     "pingone": pingone,
+    "rippling": rippling,
     "standard_webhooks": standard_webhooks,
     "workos": workos,
 }

@@ -2,7 +2,7 @@
 
 Set-up: in Finch's Developer Dashboard, Webhooks, add the endpoint ``https://HOST/hooks/NAME`` and choose the events of
 ``directory``, ``individual`` and ``employment``. The secret, base64 without a prefix, is shown once. The legacy Free
-and Build plans have no webhooks. An application of Finch's may have many employers: name those meant in ``connections``.
+and Build plans have no webhooks. An application may have many employers: name those meant in ``connections``.
 
 It promises that body and time are signed, five minutes either way, and a repeat is known by ``Finch-Event-Id``. A
 notice says whose data changed, not how: every event is read again in the source's ``directory``, which must know

@@ -31,6 +31,7 @@ ACKS = {
     "onelogin": (200, False),
     "personio": (202, True),
     "pingone": (200, False),
+    "rippling": (200, False),
     "standard_webhooks": (202, True),
     "workos": (200, False),
 }
