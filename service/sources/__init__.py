@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from service.sources import (
     auth0,
     bamboohr,
+    deel,
     entra_graph,
     entra_workflows,
     event_grid,
@@ -27,6 +28,7 @@ from service.sources.base import Source
 SOURCES: Mapping[str, Source] = {
     "auth0": auth0,
     "bamboohr": bamboohr,
+    "deel": deel,
     "entra_graph": entra_graph,
     "entra_workflows": entra_workflows,
     "event_grid": event_grid,

@@ -18,6 +18,7 @@ from tests.redis_server import RedisServer
 ACKS = {
     "auth0": (200, False),
     "bamboohr": (202, True),
+    "deel": (200, False),
     "entra_graph": (202, False),
     "entra_workflows": (200, True),
     "event_grid": (200, False),
