@@ -28,6 +28,7 @@ ACKS = {
     "hibob": (200, False),
     "hmac": (200, False),
     "jumpcloud": (200, False),
+    "merge": (200, False),
     "okta": (204, False),
     "onelogin": (200, False),
     "personio": (202, True),
