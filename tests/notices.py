@@ -2,8 +2,9 @@
 
 A fixture is a pair. ``KIND.http`` is the request byte for byte: start line, headers, blank line, body. ``KIND.json``
 beside it is what must come out, and where the request tells a time of its own, ``at``, its clock. ``source.json`` of a
-folder has the secrets that its requests are signed with, which are published and open nothing, and whatever the source
-is configured with besides: ``options``, ``jwks``; ``adapter`` where the folder is a second way to configure one.
+folder has the secrets that its requests are signed with, which are published and open nothing; ``ack``, what the vendor
+wants of a success; and whatever the source is configured with besides: ``options``, ``jwks``; ``adapter`` where the
+folder is a second way to configure one.
 """
 
 import json

@@ -1,7 +1,8 @@
 """What every source module is made of: a notice in, events out, no I/O.
 
 **Add a source:** capture one request per kind as ``tests/service/sources/fixtures/NAME/KIND.http`` with what must come
-out beside it as ``KIND.json``, and the secrets that they are signed with as ``source.json``; write
+out beside it as ``KIND.json``, and as ``source.json`` the secrets that they are signed with and the ack that the
+vendor wants; write
 ``service/sources/NAME.py`` with the names of ``Source`` below, copying the nearest neighbour (shared secret: ``okta``;
 signed body: ``merge``; signed body with time: ``standard_webhooks``; signed token: ``ssf``); add one line to
 ``SOURCES``. The contract test then runs for it and says what is missing. Its docstring is its page of the manual.
