@@ -61,13 +61,18 @@ def upkeep_commands(source: str, words: Sequence[str]) -> Commands:
     return [("RPUSH", name, *words), ("LTRIM", name, -UPKEEP_MAX, -1)]
 
 
-def take_upkeep(redis: Redis, source: str) -> list[str]:
-    """Return what a source said of itself since the last time, oldest first, and forget it."""
-    with redis.pipeline(transaction=True) as pipe:
-        pipe.lrange(keys.upkeep(source), 0, -1)
-        pipe.delete(keys.upkeep(source))
-        words: Any = pipe.execute()[0]
+def upkeep(redis: Redis, source: str) -> list[str]:
+    """Return what a source said of itself and nobody forgot yet, oldest first."""
+    words: Any = redis.lrange(keys.upkeep(source), 0, -1)
     return [word.decode() for word in words]
+
+
+def forget_upkeep(redis: Redis, source: str, words: Sequence[str]) -> None:
+    """Forget words that were acted upon; what a source said meanwhile stays."""
+    with redis.pipeline() as pipe:
+        for word in words:
+            pipe.lrem(keys.upkeep(source), 1, word)
+        pipe.execute()
 
 
 def handshake_commands(source: str, token: str) -> Commands:

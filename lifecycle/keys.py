@@ -4,8 +4,8 @@
 key                                         type    holds, and how long
 ==========================================  ======  ===================================================================
 gatepost:event:SOURCE:ID                    hash    doc, person, state, deliveries, reason, detail, ruling, deaths,
-                                                    reading, looked, due_at. Its existence is the seen-mark. No expiry
-                                                    while open or stuck, then RETENTION
+                                                    reading, looked, due_at, reply. Its existence is the seen-mark.
+                                                    No expiry while open or stuck, then RETENTION
 gatepost:trace:SOURCE:ID                    list    the event's timeline, JSON lines; lives as long as the event
 gatepost:mailbox:PERSON                     list    refs of events that are not settled; gone when empty
 gatepost:unread:PERSON                      list    refs of thin events that were not looked up yet; gone when empty
@@ -66,6 +66,13 @@ gatepost:heard:SOURCE                       hash    when it was heard last, and 
 gatepost:upkeep:SOURCE                      list    what it said of itself and nobody read yet; at most a hundred
 gatepost:handshake:SOURCE                   string  a token that it handed over once; HANDSHAKE_TTL
 gatepost:jwks:SOURCE                        string  its issuer's public keys as last fetched; never expires
+gatepost:sources                            set     the names of the configured sources, for the metrics
+gatepost:watch:SOURCE                       hash    since when it is watched, and how each task stands, JSON; never
+                                                    expires
+gatepost:watching:SOURCE                    string  token of the process that works on its tasks now; seconds
+gatepost:replies                            zset    refs of events of which a source waits to hear, by when it is told;
+                                                    until it was told, or waits no longer
+gatepost:replying                           string  token of the process that tells them; seconds
 ==========================================  ======  ===================================================================
 """
 
@@ -96,6 +103,9 @@ LEADER = "gatepost:leader"
 POPPED = "gatepost:popped"
 DUE = "gatepost:due"
 UNDELIVERED = "gatepost:undelivered"
+SOURCES = "gatepost:sources"
+REPLIES = "gatepost:replies"
+REPLYING = "gatepost:replying"
 
 
 def event(ref: str) -> str:
@@ -336,3 +346,13 @@ def handshake(source: str) -> str:
 def jwks(source: str) -> str:
     """Name the public keys of a source's issuer."""
     return f"gatepost:jwks:{source}"
+
+
+def watch(source: str) -> str:
+    """Name how a source is watched."""
+    return f"gatepost:watch:{source}"
+
+
+def watching(source: str) -> str:
+    """Name whoever works on the tasks of a source."""
+    return f"gatepost:watching:{source}"

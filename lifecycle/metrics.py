@@ -15,9 +15,11 @@ from redis.client import Pipeline
 
 from lifecycle import keys
 from lifecycle.queue import LANES, SIGNALS
+from lifecycle.watching import all_watched
 
 COUNTERS = {
     "gatepost_events": ("Events settled", ("source", "kind", "state")),
+    "gatepost_polled": ("Events found by asking a directory, told by a notice before or not", ("source", "result")),
     "gatepost_scim_requests": ("Requests to targets", ("target", "method", "status")),
     "gatepost_signals": ("Deliveries of signals", ("subscriber", "result")),
 }
@@ -66,6 +68,7 @@ class FleetCollector:
             yield _histogram(name, text, labels, stored)
         yield from self._gauges()
         yield from self._gates()
+        yield from self._sources()
 
     def _gauges(self) -> Iterator[Metric]:
         depth = GaugeMetricFamily("gatepost_lane_depth", "Jobs that wait in a lane", labels=("lane",))
@@ -91,6 +94,17 @@ class FleetCollector:
             circuit.add_metric([name], int(self._redis.hexists(keys.circuit(name), "until")))
             stopped.add_metric([name], self._redis.exists(keys.stopped(name)))
         yield from (waiting, circuit, stopped)
+
+    def _sources(self) -> Iterator[Metric]:
+        text = "Since its last authentic notice, or since it was configured"
+        silent = GaugeMetricFamily("gatepost_source_silent_seconds", text, labels=("source",))
+        text = "Since when something may have happened that no notice and no poll told; 0 while all is known"
+        blind = GaugeMetricFamily("gatepost_source_blind_seconds", text, labels=("source",))
+        now = time.time()
+        for name, found in all_watched(self._redis):
+            silent.add_metric([name], found.silent_seconds(now))
+            blind.add_metric([name], found.blind_seconds(now))
+        yield from (silent, blind)
 
     def _oldest_seconds(self, lane: str) -> float:
         if lane != SIGNALS:

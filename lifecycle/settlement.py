@@ -71,6 +71,8 @@ class Looked(NamedTuple):
 NOT_LOOKED = Looked()
 RELEASED, DROPPED = "released", "dropped"
 HOLD_ENDED = "hold_ended"
+COMPLETED, FAILED = "completed", "failed"
+"""What a source is told that waits to hear of an event."""
 
 
 @dataclass(frozen=True)
@@ -267,12 +269,22 @@ def write_event(pipe: Pipeline, settlement: Settlement) -> None:
     if state in OPEN_STATES:
         return
     pipe.lrem(keys.mailbox(event.person), 0, event.ref)
+    if event.reply_to is not None and state is not State.HELD:
+        note_reply(pipe, settlement, now)
     kind = settlement.kept.kind.value
     metrics.count(pipe, "gatepost_events", event.source, kind, state.value)
     latency = now - max(event.begins_at, settlement.due_at or event.begins_at).timestamp()
     metrics.observe(pipe, "gatepost_event_latency_seconds", kind, seconds=latency)
     if state not in STUCK_STATES:
         _let_expire(pipe, event, state, now)
+
+
+def note_reply(pipe: Pipeline, settlement: Settlement, now: float) -> None:
+    """Note that the source is to be told what became of the event, at once; what was noted before counts no more."""
+    undone = settlement.state is State.FAILED or settlement.reason == DROPPED
+    reply: dict[Any, Any] = {"reply": FAILED if undone else COMPLETED, "reply_noted": str(now), "reply_tries": 0}
+    pipe.hset(keys.event(settlement.kept.event.ref), mapping=reply)
+    pipe.zadd(keys.REPLIES, {settlement.kept.event.ref: now * 1000})
 
 
 def write_revived(pipe: Pipeline, kept: Kept, person: Person) -> None:

@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 
 from lifecycle.errors import Unavailable
-from lifecycle.hearing import Heard, fingerprint, forget_handshake, handshake, heard, take_upkeep
+from lifecycle.hearing import Heard, fingerprint, forget_handshake, forget_upkeep, handshake, heard, upkeep
 from service.app import create_app
 from service.ears import Ears
 from service.intake import Intake
@@ -88,7 +88,9 @@ async def test_what_a_source_says_of_itself_is_handed_on_in_order(ears: Ears, re
     """Once, and of too much the newest."""
     await ears.pass_on("graph", ("missed", *(f"reauthorizationRequired:{number}" for number in range(120))))
 
-    words = take_upkeep(redis, "graph")
+    words = upkeep(redis, "graph")
+    await ears.pass_on("graph", ("missed",))
+    forget_upkeep(redis, "graph", words)
 
     assert (len(words), words[-1]) == (100, "reauthorizationRequired:119")
-    assert take_upkeep(redis, "graph") == []
+    assert upkeep(redis, "graph") == ["missed"]
