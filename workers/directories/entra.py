@@ -43,9 +43,11 @@ from urllib.parse import quote
 from lifecycle.errors import Refused
 from lifecycle.fields import HttpUrl, Section, Words
 from lifecycle.secrets import Secret
+from workers.directories import entra_delta
 from workers.directories.answers import NOT_FOUND, objects, read, segment
 from workers.directories.api import ANSWER_BYTES_MAX, Api, Page, Talk
 from workers.directories.base import Glance, Opening, Record, Subject, normal
+from workers.directories.changes import Changes
 from workers.directories.credentials import Fetched, Grant, by_form
 from workers.directories.people import Attributes, attributes_of, id_of, present, record_of, roots, status_unknown
 from workers.http import Answer, Http
@@ -142,6 +144,11 @@ class EntraDirectory:
             self._groups(talk, users[0])
         records = [self._record(user, as_of, None) for user in users]
         return Glance.of(records, is_all=_following(page) is None)
+
+    def changes(self, position: str | None, now: datetime) -> Changes:
+        """Make one step of the delta queries. Raises Postponed or Refused."""
+        tracked = entra_delta.Tracked(("accountEnabled", *roots(self.attributes)), self.groups)
+        return entra_delta.changes(self.api, position, now, tracked)
 
     def notes(self) -> Sequence[str]:
         """Return nothing: whoever is shown no attribute is told so by an error."""

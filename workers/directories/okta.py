@@ -40,9 +40,11 @@ from redis import Redis
 
 from lifecycle.fields import HttpUrl, Section, Words
 from lifecycle.secrets import Secret
+from workers.directories import okta_log
 from workers.directories.answers import NOT_FOUND, next_link, objects, read, segment
 from workers.directories.api import ANSWER_BYTES_MAX, Api, Page, Talk
 from workers.directories.base import Glance, Opening, Record, Subject, normal
+from workers.directories.changes import Changes
 from workers.directories.credentials import Credential, Fetched, Grant, Static, by_client_key
 from workers.directories.people import Attributes, attributes_of, id_of, record_of, status_unknown
 from workers.http import Answer, Http
@@ -153,6 +155,10 @@ class OktaDirectory:
         if records and self.groups:
             self._groups(self.api.talk(), {"id": records[0].profile.external_id})
         return Glance.of(records, is_all=next_link(page) is None)
+
+    def changes(self, position: str | None, now: datetime) -> Changes:
+        """Make one step in the System Log. Raises Postponed or Refused."""
+        return okta_log.changes(self.api, position, now)
 
     def notes(self) -> Sequence[str]:
         """Return nothing: every value of a profile is one that the organisation chose."""
