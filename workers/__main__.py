@@ -11,8 +11,8 @@ from lifecycle.config import CONFIG_VARIABLE
 from lifecycle.errors import Misconfigured
 from lifecycle.lifeline import hold_lifeline
 from lifecycle.log import set_up_logs
-from lifecycle.queue import LANES, LEAVERS, PEOPLE, connect
-from workers.jobs import WORKER, config, keeper, pulse, rounds, sweeper, warm
+from lifecycle.queue import LANES, LEAVERS, LOOKUPS, PEOPLE, connect
+from workers.jobs import WORKER, config, keeper, pulse, rounds, sweeper, warm, watcher
 from workers.worker import make_worker
 
 EXIT_MISCONFIGURED, EXIT_NO_REDIS = 2, 3
@@ -45,6 +45,8 @@ def main() -> None:
         if options.lane in {LEAVERS, PEOPLE}:
             keeper().start()
             rounds().start()
+        if options.lane == LOOKUPS:
+            watcher().start()
     except RedisError as error:
         log.error("worker.no_redis", error=type(error).__name__)  # noqa: TRY400 - the place in our code says nothing
         sys.exit(EXIT_NO_REDIS)

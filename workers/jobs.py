@@ -26,6 +26,9 @@ from workers.scim.groups import Groups
 from workers.scim.proof import Proof
 from workers.sweeper import Sweeper
 from workers.targets import TARGETS
+from workers.watch.replies import Replies
+from workers.watch.sources import watching
+from workers.watch.watcher import Watcher
 
 SIGNAL_ANSWER_BYTES_MAX = 65_536
 
@@ -54,7 +57,7 @@ def config() -> Config:
     """Read the configuration once a process. Raises Misconfigured."""
     found = load(config_path())
     check_adapters("targets", {name: target.adapter for name, target in found.targets.items()}, TARGETS)
-    opened(found.directories)
+    watching(found, opened(found.directories), connect(found.redis.url, patient=True))
     return found
 
 
@@ -107,6 +110,14 @@ def sweeper() -> Sweeper:
 def rounds() -> Rounds:
     """Make what looks at the targets now and then."""
     return Rounds(world().places.values)
+
+
+def watcher() -> Watcher:
+    """Make what asks the sources for what no notice told, with connections of its own."""
+    found = config()
+    redis = connect(found.redis.url, patient=True)
+    watched = watching(found, opened(found.directories, redis), redis)
+    return Watcher(redis, WORKER, watched.tasks, Replies(redis, WORKER, watched.apis))
 
 
 @cache

@@ -61,6 +61,8 @@ def test_all_is_well_where_redis_is_durable(redis: Redis, gatepost: Run, toml: P
         "sources.okta secret 1": True,
         "sources.hris secret 1": True,
         "sources.hris secret 2": True,
+        "sources.okta heard": None,
+        "sources.hris heard": None,
         "targets": None,
     }
 

@@ -14,12 +14,13 @@ from lifecycle.errors import Misconfigured
 from lifecycle.log import set_up_logs
 from lifecycle.policy import Policy
 from lifecycle.queue import connect
-from workers.check import directory
+from workers.check import directory, watch
 from workers.check.case import Case
 from workers.check.target import look_at
 from workers.directories import opened
 from workers.http import Http
 from workers.jobs import config, place_of
+from workers.watch.sources import watching
 
 EXIT_MISCONFIGURED = 2
 AT_ONCE_MAX = 16
@@ -39,7 +40,10 @@ def main() -> None:
         print(error.message, file=sys.stderr)
         sys.exit(EXIT_MISCONFIGURED)
     redis = connect(found.redis.url, patient=False)
-    for name, each in opened(found.directories, redis).items():
+    directories = opened(found.directories, redis)
+    for line in watch.look_at(redis, found, watching(found, directories, redis)):
+        print(line.to_json(), flush=True)
+    for name, each in directories.items():
         for line in directory.look_at(name, each):
             print(line.to_json(), flush=True)
     for line in look([_case(redis, name) for name in found.targets], found.policy):
