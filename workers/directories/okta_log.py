@@ -6,7 +6,8 @@ Where a link is not taken any more, the log is asked from the time of the last s
 entries and clocks may be late; what comes again bears the same ``uuid``, as does its event hook.
 
 Some kinds are told here and by no hook: imports, a change of the primary address or of the user type, a deletion that
-is complete. The log goes back 90 days. Permission: ``okta.logs.read``, or a token of a read-only administrator.
+is complete. The log goes back 90 days. Permission: a token of a read-only administrator, or of a service app the scope
+``okta.logs.read``, granted and named: ``scopes = ["okta.users.read", "okta.logs.read"]`` in ``[directories.NAME]``.
 
 https://developer.okta.com/docs/reference/system-log-query/#polling-requests
 https://developer.okta.com/docs/reference/api/event-types/
