@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,10 +22,12 @@ from lifecycle.queue import connect
 from lifecycle.records import Records
 from service import problems
 from service.api.endpoints import Api
+from service.background import end
 from service.ears import Ears
 from service.health import Health
 from service.hooks import METHODS, Configured, Hooks
 from service.intake import Intake
+from service.keys import Fetcher, IssuerKeys
 from service.sources import SOURCES
 from service.sources.base import UNSIGNED, Assurance, Setup
 
@@ -40,13 +43,15 @@ def create_app(config: Config) -> Starlette:
     hooks = Hooks(sources, intake, ears, registry)
     api = Api(Records(redis), hooks, list(sources), config.policy.restore_within)
     health = Health(redis, registry)
+    fetcher = Fetcher([each.setup.keys for each in sources.values() if isinstance(each.setup.keys, IssuerKeys)], intake)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        writing = asyncio.create_task(ears.write_on())
+        await fetcher.load()
+        beside = [asyncio.create_task(work) for work in (ears.write_on(), fetcher.fetch_on())]
+        await fetcher.ask_first()
         yield
-        writing.cancel()
-        await asyncio.wait([writing])
+        await end(beside)
         await intake.close()
         redis.close()
 
@@ -96,6 +101,8 @@ def _configured(name: str, section: Section, body_bytes_max: int) -> Configured:
         what = "one that is not a secret of this source" if secrets else "nothing"
         line = f"sources.{name}.secrets: found {what}; allowed: {error}"
         raise Misconfigured([line]) from error
+    if (keys_at := adapter.keys_at(setup)) is not None:
+        setup = replace(setup, keys=IssuerKeys(name, keys_at))
     assurance = adapter.assurance(setup)
     # What is only a secret's word is taken where there is no directory; what is nobody's word never is.
     rereads = assurance in UNSIGNED and (section.directory is not None or assurance is Assurance.NONE)

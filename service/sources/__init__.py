@@ -21,6 +21,7 @@ from service.sources import (
     personio,
     pingone,
     rippling,
+    ssf,
     standard_webhooks,
     workos,
 )
@@ -45,6 +46,7 @@ SOURCES: Mapping[str, Source] = {
     "personio": personio,
     "pingone": pingone,
     "rippling": rippling,
+    "ssf": ssf,
     "standard_webhooks": standard_webhooks,
     "workos": workos,
 }
