@@ -24,8 +24,9 @@ from starlette.routing import Route
 
 from lifecycle.event import PERSON_FIELDS, Kind, State
 from lifecycle.person import Person
+from service.app import create_app
 from service.sources import standard_webhooks
-from tests.conftest import ADMIN_TOKEN, Serve
+from tests.conftest import ADMIN_TOKEN, MakeConfig, Serve
 from tests.notices import SECRETS, canonical, load, names, okta, okta_entry, signed
 from tests.redis_server import RedisServer
 from tests.seed import event, hold, put, settle, signal
@@ -153,6 +154,17 @@ def test_examples_are_the_fixtures() -> None:
     assert shown == {name: json.loads(load(name).notice.body) for name in shown}
 
 
+@pytest.fixture
+def app(config: MakeConfig) -> Starlette:
+    """Give a receiver with a source of each kind of answer."""
+    okta = {"adapter": "okta", "secrets": ["env:OKTA_HOOK_SECRET"]}
+    hris = {"adapter": "standard_webhooks", "secrets": ["env:HRIS_WHSEC"]}
+    tokens = {"adapter": "ssf", "issuer": "https://idp.example", "audience": "us", "jwks_uri": "http://127.0.0.1:9"}
+    return create_app(
+        config(sources={"okta": okta, "hris": hris, "azure": okta | {"adapter": "event_grid"}, "tokens": tokens})
+    )
+
+
 DESCRIBED = {"okta": "OktaEventHook", "standard_webhooks": "CanonicalNotice"}
 """The bodies that the document describes; all others are their vendors' own."""
 
@@ -200,6 +212,10 @@ def of_sources() -> Iterator[Question]:
     yield "receiveNotice", "/hooks/okta", {"content": okta(okta_entry()), "headers": OKTA}
     yield "receiveNotice", "/hooks/okta", {"content": b"{}"}
     yield "receiveNotice", "/hooks/nobody", {"content": b"{}"}
+    yield "receiveNotice", "/hooks/tokens", {"content": b"no token"}
+    for headers in ({"webhook-request-origin": "eventgrid.azure.net"}, {"webhook-request-origin": "nobody"}, {}):
+        yield "askSource", "/hooks/azure", {"headers": headers}
+    yield "receiveNotice", "/hooks/azure", {"content": b"[]", "headers": OKTA}
     yield "receiveNotice", "/hooks/okta", {"content": HUGE, "headers": OKTA}
 
 
