@@ -1,4 +1,4 @@
-"""Which secrets are in use, in ``gatepost check``: so that of a rotation the old one can be taken out."""
+"""Which secrets are in use, in ``gatepost check``, so that an old one can go; and what sources say of themselves."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -7,12 +7,13 @@ from redis import Redis
 
 from lifecycle.check import Line
 from lifecycle.config import Source
-from lifecycle.hearing import KID, Heard, fingerprint, handshake, heard
+from lifecycle.hearing import KID, Heard, fingerprint, handshake, heard, upkeep
 from lifecycle.secrets import Secret
 from lifecycle.times import ago
 
 # Longer than any vendor goes on to send again, so that nothing that was signed with it is still to come.
 REST = timedelta(days=7)
+SAID_MAX = 5
 
 
 def lines(redis: Redis, sources: Mapping[str, Source]) -> Iterator[Line]:
@@ -24,6 +25,8 @@ def lines(redis: Redis, sources: Mapping[str, Source]) -> Iterator[Line]:
             yield Line(f"sources.{name} handshake", None, words, f"see it by: gatepost handshake {name}")
         for place, secret in enumerate(source.secrets):
             yield _line(name, secret, place, found, now)
+        for word in dict.fromkeys(upkeep(redis, name)[-SAID_MAX:]):
+            yield Line(f"sources.{name} says", None, word, "see to it at the vendor")
         for key, at in found.uses.items():
             if key.startswith(KID):
                 yield Line(f"sources.{name} key", True, f"{key.removeprefix(KID)}: last used {ago(now - at)}")

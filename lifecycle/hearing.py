@@ -58,7 +58,7 @@ def heard(redis: Redis, source: str) -> Heard:
 def upkeep_commands(source: str, words: Sequence[str]) -> Commands:
     """Return the commands that hand on what a source says of itself; of too much the newest counts."""
     name = keys.upkeep(source)
-    return [("RPUSH", name, *words), ("LTRIM", name, -UPKEEP_MAX, -1)]
+    return [("RPUSH", name, *words), ("LTRIM", name, -UPKEEP_MAX, -1), ("EXPIRE", name, keys.UPKEEP_TTL_SECONDS)]
 
 
 def upkeep(redis: Redis, source: str) -> list[str]:

@@ -63,7 +63,7 @@ gatepost:bulk-rests:TARGET                  string  that many requests in one di
 gatepost:metrics                            hash    counters of the whole fleet; never expires
 gatepost:ready                              string  written by the readiness probe; a minute
 gatepost:heard:SOURCE                       hash    when it was heard last, and by which secret or key; never expires
-gatepost:upkeep:SOURCE                      list    what it said of itself and nobody read yet; at most a hundred
+gatepost:upkeep:SOURCE                      list    what it said of itself and nobody read yet; UPKEEP_TTL
 gatepost:handshake:SOURCE                   string  a token that it handed over once; HANDSHAKE_TTL
 gatepost:jwks:SOURCE                        string  its issuer's public keys as last fetched; never expires
 gatepost:sources                            set     the names of the configured sources, for the metrics
@@ -90,6 +90,7 @@ NOTES_TTL_SECONDS = 3_600
 READY_TTL_SECONDS = 60
 SETTLED_TTL_SECONDS = 60
 HANDSHAKE_TTL_SECONDS = 7 * 86_400
+UPKEEP_TTL_SECONDS = 7 * 86_400
 
 EVENTS = "gatepost:events"
 FAILURES = "gatepost:failures"

@@ -11,8 +11,9 @@ Set-up: a service account with domain-wide delegation for ``admin.directory.user
 of its own. A suspension is an ``update``. The certificate of the address must be one that everybody trusts.
 
 Google begins each channel with a notice ``sync``, which says that it works. A channel ends by itself, and cannot be
-renewed: make a new one before, under another id; for a while both send, which is harmless. What it says of its end is
-handed on as ``channel:ID expires MOMENT`` with the ``sync`` and within the last hour, to whoever makes channels.
+renewed: make a new one before, under another id; for a while both send, which is harmless. ``gatepost check`` shows
+when each channel ends, as it said itself at its beginning and in its last hour; ``silent_after`` tells when none is
+left.
 
 The secret is the channel's ``token``, 256 characters at most; a channel keeps the one that it was made with. Rotation:
 list the new secret before the old one in ``secrets``, make new channels with it, stop the old ones or let them end,
@@ -21,11 +22,11 @@ and take the old secret out when ``gatepost check`` says that nobody used it for
 It cannot promise that a notice is unchanged or recent: nothing is signed. So name a directory: whatever it claims is
 read there before it acts. It is thin, a user's id and address, has no time, and comes in no order; a repeat is seen by
 the channel and the number of the message. A notice that names no user, as Google's pages show one in places, says
-only that something changed: it is left out, and ``changed:CHANNEL`` handed on, so that the directory can be polled.
+only that something changed, and is left out.
 
 It is answered 200. Google takes 200, 201, 202, 204 and 102, and tries again with growing pauses after 500, 502, 503
-and 504; whatever else is answered, the notice is lost, and the poll finds it. How long Google waits for the answer, how
-often it tries and how long a channel may live at most, it does not say.
+and 504; whatever else is answered, the notice is lost, for Google is not polled yet. How long Google waits for the
+answer, how often it tries and how long a channel may live at most, it does not say.
 
 https://developers.google.com/workspace/admin/directory/v1/guides/push
 https://developers.google.com/workspace/admin/directory/reference/rest/v1/users/watch
@@ -115,7 +116,7 @@ def read(notice: Notice, setup: Setup, now: datetime) -> Reading:
     if user.kind != USER:
         return Reading((), (user.kind,), upkeep=ends)
     if not (user.id or user.primaryEmail):
-        return Reading((), (f"{state} of nobody",), upkeep=(f"changed:{channel}", *ends))
+        return Reading((), (f"{state} of nobody",), upkeep=ends)
     return Reading((_event(user, _id(notice, channel), setup, now, state),), upkeep=ends)
 
 

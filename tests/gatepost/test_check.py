@@ -183,3 +183,16 @@ def test_how_far_a_source_is_believed_is_told(
 
     assert lines["sources.okta"]["found"].endswith("what it says is read in the directory hr before it acts")
     assert lines["sources.hris"]["found"] == "proves itself by a signed body and time"
+
+
+def test_what_a_source_says_of_itself_is_told(redis: Redis, gatepost: Run, toml: Path) -> None:
+    """Where nobody of ours sees to it, an operator does: a channel that ends, a subscription that was deleted."""
+    redis.rpush("gatepost:upkeep:okta", "channel:c-1 expires 2026-03-02T10:00:00Z")
+
+    line = _lines(gatepost("check", "--json", config=toml))["sources.okta says"]
+
+    assert line == {
+        "ok": None,
+        "found": "channel:c-1 expires 2026-03-02T10:00:00Z",
+        "do": "see to it at the vendor",
+    }
