@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 HOST = "127.0.0.1"
-LINGER_SECONDS, LINGER_CHUNKS_MAX, CHUNK_BYTES = 1.0, 100, 65_536
+LINGER_SECONDS, LINGER_CHUNKS_MAX, CHUNK_BYTES = 5.0, 100, 65_536
 BODY_BYTES_MAX = 1_000_000
 IDLE_SECONDS_MAX = 120
 BACKLOG = 128

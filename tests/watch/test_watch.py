@@ -22,7 +22,12 @@ from workers.check.watch import look_at
 from workers.directories import opened
 from workers.watch.sources import watching
 
-NOW = time.time()
+
+def ago(seconds: float) -> float:
+    """Return a moment in seconds since 1970, counted from when the test runs."""
+    return time.time() - seconds
+
+
 HOOK = "https://gatepost.acme.example/hooks/okta"
 
 
@@ -47,7 +52,7 @@ def lines(redis: Redis, found: Config) -> dict[str, Line]:
 
 def stood(redis: Redis, **known: Any) -> None:  # noqa: ANN401 - of a watch
     """Let the poll stand so."""
-    watch = Watch(begun_at=NOW - 9_000, every_seconds=60, due_at=NOW + 30, position="p", shown="...abc", **known)
+    watch = Watch(begun_at=ago(9_000), every_seconds=60, due_at=ago(-30), position="p", shown="...abc", **known)
     redis.hset(keys.watch("okta"), POLL, watch.model_dump_json())
 
 
@@ -61,7 +66,7 @@ def test_source_that_is_heard_and_polled_is_well(redis: Redis, okta_config: Any)
     """Both lines say when, and up to where."""
     name_sources(redis, ["okta"])
     hear(redis, 300)
-    stood(redis, done_at=NOW - 20)
+    stood(redis, done_at=ago(20))
 
     found = lines(redis, okta_config())
 
@@ -74,7 +79,7 @@ def test_source_that_is_heard_and_polled_is_well(redis: Redis, okta_config: Any)
 def test_silence_is_a_fault_only_where_it_was_said_after_how_long(redis: Redis, okta_config: Any) -> None:  # noqa: ANN401
     """A small company is silent at night."""
     hear(redis, 8_000)
-    stood(redis, done_at=NOW)
+    stood(redis, done_at=ago(0))
 
     assert lines(redis, okta_config())["sources.okta heard"].ok is True
     assert lines(redis, okta_config(silent_after="3h"))["sources.okta heard"].ok is True
@@ -83,7 +88,7 @@ def test_silence_is_a_fault_only_where_it_was_said_after_how_long(redis: Redis, 
 
 def test_never_heard_is_unsure_until_it_is_too_long(redis: Redis, okta_config: Any) -> None:  # noqa: ANN401
     """It counts from when the source was configured."""
-    redis.hset(keys.watch("okta"), "since", str(NOW - 8_000))
+    redis.hset(keys.watch("okta"), "since", str(ago(8_000)))
 
     assert lines(redis, okta_config())["sources.okta heard"].ok is None
     assert lines(redis, okta_config(silent_after="2h"))["sources.okta heard"].ok is False
@@ -103,15 +108,15 @@ def test_blindness_says_since_when_and_why(redis: Redis, okta_config: Any) -> No
 
 def test_gap_that_is_being_filled_is_unsure(redis: Redis, okta_config: Any) -> None:  # noqa: ANN401
     """It will be well by itself."""
-    stood(redis, blind_since=NOW - 100, note="everybody is looked up once")
+    stood(redis, blind_since=ago(100), note="everybody is looked up once")
 
     assert lines(redis, okta_config())["sources.okta poll"].ok is None
 
 
 def test_poll_that_nobody_makes_is_a_fault(redis: Redis, okta_config: Any) -> None:  # noqa: ANN401
     """All workers of the look-ups are dead: nobody is left to say so but the time."""
-    stood(redis, done_at=NOW - 4_000)
-    watch = Watch(begun_at=NOW - 9_000, every_seconds=60, due_at=NOW - 3_940, done_at=NOW - 4_000)
+    stood(redis, done_at=ago(4_000))
+    watch = Watch(begun_at=ago(9_000), every_seconds=60, due_at=ago(3_940), done_at=ago(4_000))
     redis.hset(keys.watch("okta"), POLL, watch.model_dump_json())
 
     line = lines(redis, okta_config())["sources.okta poll"]
@@ -129,8 +134,8 @@ def test_metrics_say_since_when(redis: Redis) -> None:
     """Silent and blind, in seconds, for each source; what is overdue counts as blind, though nobody notes it."""
     name_sources(redis, ["okta", "hris"])
     hear(redis, 300)
-    stood(redis, done_at=NOW - 20)
-    other = Watch(begun_at=NOW - 500, every_seconds=60, due_at=NOW - 400, done_at=NOW - 450)
+    stood(redis, done_at=ago(20))
+    other = Watch(begun_at=ago(500), every_seconds=60, due_at=ago(400), done_at=ago(450))
     redis.hset(keys.watch("okta"), SUBSCRIPTIONS, other.model_dump_json())
     registry = CollectorRegistry()
     registry.register(FleetCollector(redis))
