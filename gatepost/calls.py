@@ -64,15 +64,15 @@ def signed(config: Path, source: str, file: Path) -> Signed:
 
 
 def pages() -> dict[str, str]:
-    """Let the receiver print the manual of its sources. Raises CallFailed."""
-    return dict(_told_by(python("service", "--manual")))
+    """Let the programs print the manual of sources and directories. Raises CallFailed."""
+    return {**_told_by(python("service", "--manual")), **_told_by(python("workers.manual"))}
 
 
 def _told_by(command: list[str]) -> Any:  # noqa: ANN401 - JSON
     try:
         done = subprocess.run(command, capture_output=True, timeout=PROGRAM_SECONDS_MAX, check=False)  # noqa: S603 - ours
     except subprocess.TimeoutExpired as error:
-        msg = f"the receiver's program took more than {PROGRAM_SECONDS_MAX:.0f} s"
+        msg = f"the program took more than {PROGRAM_SECONDS_MAX:.0f} s"
         raise CallFailed(msg) from error
     if done.returncode == EXIT_MISCONFIGURED:
         raise Misconfigured(done.stderr.decode().strip().splitlines())

@@ -182,19 +182,20 @@ def handshake(
 
 @app.command()
 def manual(
-    adapter: Annotated[str | None, typer.Argument(help="The adapter of a source; none: their names.")] = None,
+    adapter: Annotated[str | None, typer.Argument(help="The name of a page; none: all names.")] = None,
     *,
     out: Annotated[Path | None, typer.Option(help="Write every page into this folder, as Markdown.")] = None,
 ) -> None:
-    """Show a source's page of the manual: set-up at the vendor, secrets, what it can and cannot promise."""
+    """Show the page of a source or directory: set-up at the vendor, secrets, what it can and cannot promise."""
     with _told():
         pages = calls.pages()
         if adapter is not None and adapter not in pages:
             raise Unknown(f"no page called {adapter!r}; there are: {', '.join(sorted(pages))}", reason="page_unknown")
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         for name, text in pages.items():
-            (out / f"{name}.md").write_text(text)
+            path = out / f"{name}.md"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
         print(f"{len(pages)} pages in {out}")
     elif adapter is not None:
         print(pages[adapter], end="")

@@ -88,7 +88,9 @@ Cel = Annotated[Expression, BeforeValidator(_compiled)]
 class Section(BaseModel):
     """A table of the file: closed, frozen and strict, so that a typing error is found at the start."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
 
 
 class OpenSection(Section):

@@ -1,8 +1,9 @@
 """Pages of the manual: an adapter's docstring, its own keys of the configuration, and the vendor's words it knows."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from inspect import cleandoc
+from typing import get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -13,7 +14,7 @@ _CODE = re.compile(r"``([^`]+)``")
 def page(title: str, text: str | None, options: type[BaseModel], kinds: Mapping[str, str] | None = None) -> str:
     """Return a page in Markdown; ``kinds`` is None for what has no words of a vendor."""
     parts = [f"# {title}", _markdown(text or "")]
-    rows = [_row(name, field) for name, field in options.model_fields.items()]
+    rows = list(_rows(options))
     if rows:
         parts.append(_section("Keys of its own", ("key", "default", "meaning"), rows))
     if kinds:
@@ -30,6 +31,15 @@ def _section(title: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> 
 
 def _cells(row: Iterable[str]) -> str:
     return f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |"
+
+
+def _rows(options: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield a row for each key, and for those of the tables inside."""
+    for name, field in options.model_fields.items():
+        yield _row(prefix + name, field)
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from _rows(inner, f"{prefix}{name}.")
 
 
 def _row(name: str, field: FieldInfo) -> tuple[str, str, str]:

@@ -26,7 +26,7 @@ from service.app import configured_sources, create_app
 from service.captured import parse_http
 from service.manual import pages
 from service.protocol import Protocol
-from service.sources.base import Notice
+from service.sources.base import Assurance, Notice
 
 EXIT_MISCONFIGURED = 2
 KEEP_ALIVE_SECONDS = 65
@@ -101,10 +101,12 @@ def sign(config: Config, source: str, file: str) -> dict[str, object]:
     if source not in sources:
         raise Misconfigured([f"sources: found no {source!r}; allowed: {', '.join(sorted(sources)) or 'none'}"])
     adapter, setup = sources[source].adapter, sources[source].setup
+    if not setup.secrets and adapter.assurance(setup) is not Assurance.NONE and adapter.keys_at(setup) is None:
+        raise Misconfigured([f"sources.{source}.secrets: found nothing to sign with; allowed: one secret at least"])
     try:
         notice = adapter.sign(_sample(Path(file)), setup, datetime.now(UTC))
     except ValueError as error:
-        raise Misconfigured([f"sources.{source}: found nothing to sign with; allowed: {error}"]) from error
+        raise Misconfigured([f"{file}: found what {source} cannot send; allowed: {error}"]) from error
     return {
         "method": notice.method,
         "path": f"/hooks/{source}",

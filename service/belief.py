@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from lifecycle.check import Line
 from lifecycle.config import Config
+from lifecycle.event import Kind
 from service.hooks import Configured
 from service.sources.base import UNSIGNED, Assurance
 
@@ -14,15 +15,25 @@ SIGNED = {
 }
 UNPROVEN = {
     Assurance.NONE: "nothing",
-    Assurance.SHARED_SECRET: "a secret, and signs neither body nor time",
+    Assurance.SHARED_SECRET: "what says who sends, but signs neither body nor time",
 }
 NAME_ONE = "name its directory"
+THIN = "most of them say only that something changed, and no directory says what"
 
 
 def lines(config: Config, sources: Mapping[str, Configured]) -> Iterator[Line]:
     """Yield a line for each source."""
     for name, source in sources.items():
-        yield _line(f"sources.{name}", source.adapter.assurance(source.setup), config.sources[name].directory)
+        assurance, directory = source.adapter.assurance(source.setup), config.sources[name].directory
+        yield _line(f"sources.{name}", assurance, directory)
+        if directory is None and assurance not in UNSIGNED and _is_thin(source):
+            yield Line(f"sources.{name} words", None, THIN, NAME_ONE)
+
+
+def _is_thin(source: Configured) -> bool:
+    """Tell whether most of its words mean nothing without a look."""
+    kinds = list(source.adapter.KINDS.values())
+    return 2 * kinds.count(Kind.CHANGED) > len(kinds)
 
 
 def _line(what: str, assurance: Assurance, directory: str | None) -> Line:
@@ -33,4 +44,4 @@ def _line(what: str, assurance: Assurance, directory: str | None) -> Line:
         return Line(what, True, f"{proves}: what it says is read in the directory {directory} before it acts")
     if assurance is Assurance.NONE:
         return Line(what, False, f"{proves}, and has no directory: none of its events act", NAME_ONE)
-    return Line(what, None, f"{proves}, and has no directory: whoever learns the secret is believed", NAME_ONE)
+    return Line(what, None, f"{proves}, and has no directory: whoever learns its secret is believed", NAME_ONE)

@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple, Protocol
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from lifecycle.errors import Rejected, Unavailable, Unsupported
 from lifecycle.event import Event, Kind
@@ -91,8 +91,6 @@ class Counts(NamedTuple):
 
 class OwnOptions(Section):
     """The keys of ``[sources.NAME]`` that only this source has, each with its docstring; a secret is a reference."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 HeaderName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]

@@ -174,8 +174,9 @@ def test_how_far_a_source_is_believed_is_told(
     (tmp_path / "people.csv").write_text("external_id,status\nE1,active\n")
     okta = {"adapter": "okta", "secrets": ["env:OKTA_HOOK_SECRET"], "directory": "hr"}
     hris = {"adapter": "standard_webhooks", "secrets": ["env:HRIS_WHSEC"]}
+    thin = {"adapter": "bamboohr", "secrets": ["env:OKTA_HOOK_SECRET"]}
     path = config_file(
-        sources={"okta": okta, "hris": hris},
+        sources={"okta": okta, "hris": hris, "thin": thin, "whole": thin | {"directory": "hr"}},
         directories={"hr": {"adapter": "file", "path": "people.csv"}},
     )
 
@@ -183,6 +184,8 @@ def test_how_far_a_source_is_believed_is_told(
 
     assert lines["sources.okta"]["found"].endswith("what it says is read in the directory hr before it acts")
     assert lines["sources.hris"]["found"] == "proves itself by a signed body and time"
+    assert lines["sources.thin words"]["ok"] is None
+    assert not {"sources.hris words", "sources.whole words"} & set(lines)
 
 
 def test_what_a_source_says_of_itself_is_told(redis: Redis, gatepost: Run, toml: Path) -> None:

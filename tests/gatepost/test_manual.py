@@ -11,6 +11,7 @@ from service.sources import SOURCES
 from tests.conftest import Serve
 from tests.gatepost.conftest import Run
 from tests.notices import FIXTURES
+from workers.directories import DIRECTORIES
 
 
 def test_every_source_has_a_page(gatepost: Run, tmp_path: Path) -> None:
@@ -18,7 +19,7 @@ def test_every_source_has_a_page(gatepost: Run, tmp_path: Path) -> None:
     listed = gatepost("manual").stdout.split()
     written = gatepost("manual", "--out", str(tmp_path / "pages"))
 
-    assert set(SOURCES) <= set(listed)
+    assert set(listed) == set(SOURCES) | {f"directories/{name}" for name in DIRECTORIES}
     assert written.returncode == 0
     for name in listed:
         page = (tmp_path / "pages" / f"{name}.md").read_text()
@@ -26,6 +27,8 @@ def test_every_source_has_a_page(gatepost: Run, tmp_path: Path) -> None:
     okta = gatepost("manual", "okta").stdout
     assert "Set-up at Okta" in okta
     assert "| `user.lifecycle.deactivate` | leaver |" in okta
+    assert "| `base_url` | required |" in gatepost("manual", "directories/okta").stdout
+    assert "| `stream.token_url` |" in gatepost("manual", "ssf").stdout
 
 
 def test_unknown_page_is_a_sentence(gatepost: Run) -> None:

@@ -102,6 +102,10 @@ class Opening:
 class Adapter(Protocol):
     """The names that a directory module has."""
 
+    @property
+    def Options(self) -> type[OwnSection]:  # noqa: N802 - a class of the module
+        """The model of the keys that only this directory has."""
+
     def open_directory(self, opening: Opening) -> Directory:
         """Return the directory, unread. Raises Misconfigured for a section that cannot be one."""
 
