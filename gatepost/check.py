@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -95,19 +96,28 @@ def _setting(redis: Redis, name: str, wanted: str, loss: str) -> Line:
 
 
 def _sources(path: Path) -> list[Line]:
-    """Let the receiver check what only it knows. Raises Misconfigured."""
-    done = _run(python("service", "--config", str(path), "--check"), SOURCES_SECONDS_MAX)
-    if done.returncode:
-        raise Misconfigured(_words(done) if done.returncode == EXIT_MISCONFIGURED else [f"sources: {_fault(done)}"])
+    """Let the programs check what only they know of the file, all of it at once. Raises Misconfigured."""
+    commands = {
+        "sources": python("service", "--config", str(path), "--check"),
+        "directories, targets": python("workers.check", "--config", str(path), "--sections"),
+    }
+    with ThreadPoolExecutor(len(commands)) as pool:
+        runs = dict(
+            zip(commands, pool.map(lambda each: _run(each, SOURCES_SECONDS_MAX), commands.values()), strict=True)
+        )
+    faults: list[str] = []
+    for what, done in runs.items():
+        if done.returncode:
+            faults += _words(done) if done.returncode == EXIT_MISCONFIGURED else [f"{what}: {_fault(done)}"]
+    if faults:
+        raise Misconfigured(faults)
+    done = runs["sources"]
     return [Line.from_json(text) for text in done.stdout.splitlines()]
 
 
 def _targets(path: Path, config: Config) -> Iterator[Line]:
     """Let the workers look at the targets."""
     done = _run(python("workers.check", "--config", str(path)), TARGETS_SECONDS_MAX)
-    if done.returncode == EXIT_MISCONFIGURED:
-        yield from (Line("configuration", False, line, CORRECT) for line in _words(done))
-        return
     yield from (Line.from_json(text) for text in done.stdout.splitlines())
     if done.returncode:
         text = f"{len(config.targets)} could not all be looked at: {_fault(done)}"

@@ -30,6 +30,7 @@ def main() -> None:
     """Print the lines as they are found."""
     parser = argparse.ArgumentParser(prog="python -m workers.check", description=__doc__)
     parser.add_argument("--config")
+    parser.add_argument("--sections", action="store_true", help="only what is written in the configuration")
     options = parser.parse_args()
     set_up_logs("check")
     if options.config:
@@ -39,6 +40,8 @@ def main() -> None:
     except Misconfigured as error:
         print(error.message, file=sys.stderr)
         sys.exit(EXIT_MISCONFIGURED)
+    if options.sections:
+        return
     redis = connect(found.redis.url, patient=False)
     directories = opened(found.directories, redis)
     for line in watch.look_at(redis, found, watching(found, directories, redis)):
