@@ -4,12 +4,10 @@ from collections.abc import Iterator
 
 from lifecycle.check import Line
 from lifecycle.errors import GatepostError, Postponed
-from workers.directories.base import Directory
+from workers.directories.base import SET_UP, Directory
 
 UNREAD = "thin events wait until it can be read"
 ONE = "correct that record: an event of that person fails meanwhile"
-# What whoever set it up did not give, or what is given no more.
-SET_UP = frozenset({"credentials", "scopes"})
 RECORDS = frozenset({"record_unusable", "status_unknown"})
 
 
@@ -29,6 +27,8 @@ def look_at(name: str, directory: Directory) -> Iterator[Line]:
 
 
 def _what_to_do(error: GatepostError, directory: Directory) -> str:
-    if isinstance(error, Postponed) and error.reason not in SET_UP:
+    if error.reason in SET_UP:
+        return directory.needs
+    if isinstance(error, Postponed):
         return UNREAD
     return ONE if error.reason in RECORDS else directory.needs

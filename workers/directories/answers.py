@@ -35,7 +35,8 @@ def failure(answer: Answer, now: datetime, *, is_busy: bool) -> GatepostError:
     if answer.status in BROKEN:
         return Postponed(text, reason="broken", retry_at=retry_at(answer.headers, now))
     if answer.status in range(300, 400):
-        return Refused(f"{answer.status}: a redirect, which is not followed", reason="refused")
+        # A service that is moved, or a proxy that wants a login: nothing is wrong with whoever was asked for.
+        return Postponed(f"{answer.status}: a redirect, which is not followed", reason="redirected")
     credentials = answer.status in {UNAUTHORIZED, FORBIDDEN}
     return Refused(text, reason="credentials" if credentials else "refused")
 

@@ -1,8 +1,9 @@
 """How directories are asked over HTTP: one question is a talk, with a time for all of its requests.
 
 An answer that is no success becomes one of our errors, by who must act next: ``Postponed`` for a limit, whose end
-all who share the credential wait for without asking, and for what is broken; ``Refused`` for a credential or a
-permission (``reason = "credentials"``, after a bearer was renewed once) and for a request that is not understood. They
+all who share the credential wait for without asking, for what is broken, and for a redirect, which says nothing of who
+was asked for (``reason = "redirected"``); ``Refused`` for a credential or a permission (``reason = "credentials"``,
+after a bearer was renewed once) and for a request that is not understood. They
 tell the directory's own words, cut short and without names that were asked for, addresses and secrets.
 
 Credentials go to the host of ``base_url`` alone: a next page elsewhere is refused, and no redirect is followed.
@@ -20,7 +21,7 @@ from redis import Redis
 
 from lifecycle import keys
 from lifecycle.errors import GatepostError, Postponed, Refused
-from workers.directories.answers import BUSY, FORBIDDEN, UNAUTHORIZED, clean, failure, limited_until, spread
+from workers.directories.answers import BUSY, FORBIDDEN, NOT_FOUND, UNAUTHORIZED, clean, failure, limited_until, spread
 from workers.directories.credentials import Credential
 from workers.directories.rows import TOO_LARGE
 from workers.http import Answer, Http
@@ -118,12 +119,20 @@ class Talk:
         """Delete; as ``get``."""
         return self.send("DELETE", path, allow=allow)
 
-    def pages(self, first: Page, following: Following, pages_max: int = PAGES_MAX) -> Iterator[Answer]:
-        """Yield the pages of a list to its end. Raises as ``get`` does, and where it has no end."""
+    def pages(
+        self, first: Page, following: Following, pages_max: int = PAGES_MAX, *, of_somebody: bool = False
+    ) -> Iterator[Answer]:
+        """Yield the pages of a list to its end. Raises as ``get`` does, and where it has no end.
+
+        That a list ``of_somebody`` is not there, of whom the directory just showed a record, is no answer: they may
+        have been deleted meanwhile, or another copy was asked. Raises Postponed, so that both are read again.
+        """
         seen, page = set(), first
         for _ in range(pages_max):
             seen.add(_named(page))
-            answer = self.get(page.path, page.query)
+            answer = self.get(page.path, page.query, allow={NOT_FOUND} if of_somebody else ())
+            if answer.status == NOT_FOUND:
+                raise Postponed("the directory no longer has whom it has just shown", reason="broken")
             yield answer
             after = following(answer)
             if after is None:

@@ -9,8 +9,9 @@ opens the menu at their name > API Keys > Add New Key. A key sees what its user 
     api_key = "env:BAMBOOHR_API_KEY"
 
 Who works here: whose ``status`` is ``Active``. BambooHR sets it to ``Inactive`` when a termination takes effect, and
-gives the values of today and not those entered for later. A record that was erased is nobody's leaver. Whether somebody
-hired for a later date is active until then is not documented: ``start_at`` tells the date, for the policy.
+gives the values of today and not those entered for later. Whoever was erased is taken for a leaver only where a notice
+says so. Whether somebody hired for a later date is active until then is not documented: ``start_at`` tells the date,
+for the policy.
 
 ``external_id`` is the employee id that webhooks name (not the employee number, which people choose). A person is looked
 for by it, or by the work address: for that a report of all ids and addresses is asked for, and kept for a minute. There

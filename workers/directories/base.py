@@ -8,7 +8,7 @@ decided here, for all of them.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol, TypeVar
 
 from redis import Redis
@@ -21,6 +21,10 @@ from lifecycle.fields import Section as OwnSection
 
 NAMES = ("external_id", "user_name", "email")
 """What a person is looked for by, the strongest first."""
+SET_UP = frozenset({"credentials", "scopes", "redirected"})
+"""The reasons of errors that whoever set the directory up has to mend: until then it tells of nobody."""
+COPIES_LAG = timedelta(minutes=5)
+"""How old what a directory that lags shows may be. No vendor tells a bound; minutes were seen, and rarely."""
 
 
 class Subject(NamedTuple):
@@ -37,7 +41,7 @@ class Record(NamedTuple):
     profile: Profile
     works_here: bool
     as_of: datetime
-    """When it was so for certain; later it may have changed without the directory knowing."""
+    """When it was so for certain; later it may have changed without the directory knowing, or the copy that we saw."""
 
 
 class Glance(NamedTuple):
@@ -64,7 +68,7 @@ class Directory(Protocol):
 
     @property
     def lags(self) -> bool:
-        """Whether somebody who is told of may not be found for a while yet."""
+        """Whether it answers from copies that may be ``COPIES_LAG`` old; its records hold as of so long ago."""
 
     def find(self, subject: Subject) -> Sequence[Record]:
         """Return the records that bear the strongest of the names that any bears; which is the one is decided later.
@@ -117,6 +121,8 @@ def normal(name: str, value: str) -> str:
 
 def the_one(subject: Subject, found: Sequence[Record]) -> Record | None:
     """Return the record of whom was asked for; None where nobody bears any of the names.
+
+    It may have been found by a weaker name than the strongest that was given; whose that is, is judged later.
 
     Raises Held where a guess could take one person for another: two records, or a name that is another id's by now.
     """

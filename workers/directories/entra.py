@@ -16,17 +16,18 @@ National clouds have hosts of their own: ``graph_url = "https://graph.microsoft.
 
 Who works here: whose ``accountEnabled`` is true. Whoever was deleted is found for 30 days among the deleted items, and
 does not work here; a notification that Graph sent for a creation or a deletion says "updated" either way, so the look
-decides. After that nobody knows them, and they are taken for nobody's leaver. Guests are people of the tenant like
-others: ``person.user_type`` is their employee type, or else ``Member`` or ``Guest``.
+decides. After that nobody knows them, and they are taken for leavers only where a notice says so. Guests are people of
+the tenant like others: ``person.user_type`` is their employee type, or else ``Member`` or ``Guest``.
 
 ``external_id`` is the object id, which is what notifications name. A person is looked for by it, then by user principal
 name, then by ``mail``; other addresses are nobody's name. Of a deleted person Entra puts the object id before the
 user principal name; it is taken off.
 
 Graph answers from copies that lag behind each other by seconds, rarely minutes: a look right after a change may show
-what was, and says that it is so now. The delta query, read now and then, mends that. Limits: 429 with ``Retry-After``,
-for which all workers wait. A look-up takes one request, with ``groups`` two; of somebody deleted, one more for each
-name. The list of everybody names no groups.
+what was. So that somebody works here is said as of five minutes ago, and takes back no leave that is younger; the delta
+query, read now and then, mends the rest. Limits: 429 with ``Retry-After``,
+for which all workers wait. A look-up takes one request, with ``groups`` two of who works here; of somebody deleted, one
+more for each name. The list of everybody names no groups.
 
 https://learn.microsoft.com/graph/api/user-get, https://learn.microsoft.com/graph/api/directory-deleteditems-list,
 https://learn.microsoft.com/graph/throttling, https://learn.microsoft.com/graph/aad-advanced-queries
@@ -46,7 +47,7 @@ from lifecycle.secrets import Secret
 from workers.directories import entra_delta
 from workers.directories.answers import NOT_FOUND, objects, read, segment
 from workers.directories.api import ANSWER_BYTES_MAX, Api, Page, Talk
-from workers.directories.base import Glance, Opening, Record, Subject, normal
+from workers.directories.base import COPIES_LAG, Glance, Opening, Record, Subject, normal
 from workers.directories.changes import Changes
 from workers.directories.credentials import Fetched, Grant, by_form
 from workers.directories.people import Attributes, attributes_of, id_of, present, record_of, roots, status_unknown
@@ -140,8 +141,8 @@ class EntraDirectory:
         page = talk.get(USERS, self._query(MANAGER | {"$top": PAGE}))
         talk.get(DELETED, self._query({"$top": "1"}))
         users = objects(_value(page))
-        if users:
-            self._groups(talk, users[0])
+        if at_work := next(filter(_works_here, users), None):
+            self._groups(talk, at_work)
         records = [self._record(user, as_of, None) for user in users]
         return Glance.of(records, is_all=_following(page) is None)
 
@@ -197,24 +198,25 @@ class EntraDirectory:
         return {"$select": ",".join(name for name in fields if name != "manager"), **query}
 
     def _groups(self, talk: Talk, user: dict[str, Any]) -> Sequence[str] | None:
-        """Return the names of somebody's groups; None where they are not asked for, or are no more."""
-        if not self.groups or user.get("deleted"):
+        """Return the names of somebody's groups; None where they are not asked for, as of who does not work here."""
+        if not self.groups or not _works_here(user):
             return None
         query = {"$select": "id,displayName", "$top": GROUPS_PAGE}
         first = Page(f"{USERS}/{segment(id_of(user))}/memberOf", query)
-        found = [each for page in talk.pages(first, _following, GROUP_PAGES_MAX) for each in objects(_value(page))]
+        pages = talk.pages(first, _following, GROUP_PAGES_MAX, of_somebody=True)
+        found = [each for page in pages for each in objects(_value(page))]
         names = [each.get("displayName") for each in found if each.get("@odata.type", GROUP) == GROUP]
         if None in names:
             raise Refused("Graph shows groups without their names", reason="credentials")
         return [str(name) for name in names]
 
     def _record(self, user: dict[str, Any], as_of: datetime, groups: Sequence[str] | None) -> Record:
-        works_here = False if user.get("deleted") else user.get("accountEnabled")
-        if not isinstance(works_here, bool):
+        works_here = _works_here(user)
+        if works_here is None:
             raise status_unknown(id_of(user))
         ours = {"external_id": id_of(user)} | ({"groups": groups} if groups is not None else {})
         told = present(user, self.attributes) if user.get("deleted") else self.attributes
-        return record_of(user, told, ours, works_here=works_here, as_of=as_of)
+        return record_of(user, told, ours, works_here=works_here, as_of=as_of - COPIES_LAG)
 
 
 def open_directory(opening: Opening) -> EntraDirectory:
@@ -242,6 +244,11 @@ def _following(answer: Answer) -> Page | None:
     found = read(answer)
     link = found.get("@odata.nextLink") if isinstance(found, dict) else None
     return Page(link) if isinstance(link, str) else None
+
+
+def _works_here(user: dict[str, Any]) -> bool | None:
+    found = False if user.get("deleted") else user.get("accountEnabled")
+    return found if isinstance(found, bool) else None
 
 
 def _as_deleted(user: dict[str, Any]) -> dict[str, Any]:

@@ -13,16 +13,20 @@ read; a custom role with "Users > Read" and "Groups > Read" is enough::
     subject = "gatepost@acme.example"
 
 Who works here: whoever is neither ``suspended`` nor ``archived``. Whoever was deleted is found for 20 days among the
-deleted, and does not work here; after that nobody knows them, and they are taken for nobody's leaver.
+deleted, and does not work here; after that nobody knows them, and they are taken for leavers only where a notice says
+so. Of the deleted 2,000 are looked through; that there are more is noted in the log (``google.deleted_not_read``).
+
+Google answers from copies, and tells no bound of how old they are; what a look shows right after a change may be what
+was. So that somebody works here is said as of five minutes ago, and takes back no leave that is younger.
 
 ``external_id`` is Google's id, a number of 21 digits, which notifications name. The user name and the e-mail address
 are both the primary address; an alias is nobody's name. ``person.user_type`` is the "type of employee", which Google
 keeps as the description of the organization. Groups have names that need not be unique.
 
 Limits: 2,400 queries a minute and project, told by 429 or by 403 with ``quotaExceeded``, ``rateLimitExceeded`` or
-``userRateLimitExceeded``, and no time to wait; of somebody found by id one request, with ``groups`` two. The list of
-everybody names no groups. That a quota ends in 403, and the words of its reasons, are what Google's own client
-libraries go by; the days of the deleted are from its help pages.
+``userRateLimitExceeded``, and no time to wait; of somebody found by id one request, with ``groups`` two of who works
+here. The list of everybody names no groups. That a quota ends in 403, and the words of its reasons, are what Google's
+own client libraries go by; the days of the deleted are from its help pages.
 
 https://developers.google.com/admin-sdk/directory/reference/rest/v1/users/list,
 https://developers.google.com/admin-sdk/directory/v1/guides/search-users,
@@ -32,16 +36,18 @@ https://developers.google.com/identity/protocols/oauth2/service-account
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from typing import Annotated, Any
 
+import structlog
 from pydantic import AfterValidator, model_validator
 
 from lifecycle.fields import HttpUrl, Section, Words
 from lifecycle.secrets import Secret
 from workers.directories.answers import FORBIDDEN, NOT_FOUND, objects, read, segment
-from workers.directories.api import ANSWER_BYTES_MAX, Api, Page, Talk
-from workers.directories.base import Glance, Opening, Record, Subject, normal
+from workers.directories.api import ANSWER_BYTES_MAX, PAGES_MAX, Api, Page, Talk
+from workers.directories.base import COPIES_LAG, Glance, Opening, Record, Subject, normal
 from workers.directories.credentials import Fetched, Grant, in_the_name_of, service_account
 from workers.directories.people import Attributes, attributes_of, id_of, record_of
 from workers.http import Answer, Http
@@ -71,6 +77,8 @@ BUSY = frozenset({"quotaExceeded", "rateLimitExceeded", "userRateLimitExceeded"}
 PAGE, GROUPS_PAGE = "500", "200"
 # Of people deleted within 20 days, for somebody who is in no other list.
 DELETED_PAGES_MAX, GROUP_PAGES_MAX, SAME_ADDRESS_PAGES_MAX = 4, 5, 1
+
+log = structlog.get_logger()
 
 Users = Sequence[dict[str, Any]]
 
@@ -150,8 +158,8 @@ class GoogleDirectory:
         talk, as_of = self.api.talk(), datetime.now(UTC)
         page = next(self._pages(talk))
         users = _all(page, "users")
-        if users:
-            self._groups(talk, users[0])
+        if at_work := next(filter(_works_here, users), None):
+            self._groups(talk, at_work)
         return Glance.of([self._record(each, as_of, None) for each in users], is_all=not _token(page))
 
     def notes(self) -> Sequence[str]:
@@ -178,26 +186,33 @@ class GoogleDirectory:
         return objects([read(answer)]) if answer.status != NOT_FOUND else []
 
     def _deleted(self, talk: Talk, name: str, field: str, value: str) -> Users:
-        pages = self._pages(talk, pages_max=DELETED_PAGES_MAX, showDeleted="true")
-        people = (each for page in pages for each in _all(page, "users"))
-        return [each for each in people if normal(name, str(each.get(field))) == normal(name, value)]
+        """Return who of the deleted had this name, of the first pages: Google has no way to ask for one of them."""
+        found: list[dict[str, Any]] = []
+        for number, page in enumerate(self._pages(talk, showDeleted="true"), 1):
+            people = _all(page, "users")
+            found += [each for each in people if normal(name, str(each.get(field))) == normal(name, value)]
+            if found and name == "external_id":
+                break
+            if number == DELETED_PAGES_MAX and _token(page):
+                log.warning("google.deleted_not_read", pages=number, found=len(found))
+                break
+        return found
 
-    def _pages(self, talk: Talk, *, pages_max: int | None = None, **more: str) -> Iterator[Answer]:
-        query = {**self.whose, "projection": "full", "maxResults": PAGE, **more}
-        return _paged(talk, Page("/users", query), pages_max)
+    def _pages(self, talk: Talk, *, pages_max: int = PAGES_MAX, **more: str) -> Iterator[Answer]:
+        first = Page("/users", {**self.whose, "projection": "full", "maxResults": PAGE, **more})
+        return talk.pages(first, partial(_following, first), pages_max)
 
     def _groups(self, talk: Talk, user: dict[str, Any]) -> Sequence[str] | None:
-        """Return the names of somebody's groups; None where they are not asked for, or are no more."""
-        if not self.groups or "deletionTime" in user:
+        """Return the names of somebody's groups; None where they are not asked for, as of who does not work here."""
+        if not self.groups or not _works_here(user):
             return None
         first = Page("/groups", {"userKey": id_of(user), "maxResults": GROUPS_PAGE})
-        pages = _paged(talk, first, GROUP_PAGES_MAX)
+        pages = talk.pages(first, partial(_following, first), GROUP_PAGES_MAX, of_somebody=True)
         return [str(group.get("name") or group.get("email")) for page in pages for group in _all(page, "groups")]
 
     def _record(self, user: dict[str, Any], as_of: datetime, groups: Sequence[str] | None) -> Record:
-        works_here = not (user.get("suspended") or user.get("archived") or "deletionTime" in user)
         ours = {"external_id": id_of(user)} | ({"groups": groups} if groups is not None else {})
-        return record_of(user, self.attributes, ours, works_here=works_here, as_of=as_of)
+        return record_of(user, self.attributes, ours, works_here=_works_here(user), as_of=as_of - COPIES_LAG)
 
 
 def open_directory(opening: Opening) -> GoogleDirectory:
@@ -219,12 +234,9 @@ def is_busy(answer: Answer) -> bool:
     return answer.status == FORBIDDEN and any(f'"{reason}"'.encode() in answer.body for reason in BUSY)
 
 
-def _paged(talk: Talk, first: Page, pages_max: int | None) -> Iterator[Answer]:
-    def following(answer: Answer) -> Page | None:
-        token = _token(answer)
-        return first._replace(query={**(first.query or {}), "pageToken": token}) if token else None
-
-    return talk.pages(first, following) if pages_max is None else talk.pages(first, following, pages_max)
+def _following(first: Page, answer: Answer) -> Page | None:
+    token = _token(answer)
+    return first._replace(query={**(first.query or {}), "pageToken": token}) if token else None
 
 
 def _token(answer: Answer) -> str | None:
@@ -238,6 +250,10 @@ def _all(answer: Answer, name: str) -> Users:
     found = read(answer)
     has_kind = isinstance(found, dict) and "kind" in found
     return objects(found.get(name, []) if has_kind else None)
+
+
+def _works_here(user: Mapping[str, Any]) -> bool:
+    return not (user.get("suspended") or user.get("archived") or "deletionTime" in user)
 
 
 def _quoted(value: str) -> str:

@@ -15,15 +15,16 @@ Read-only Administrator) with ``client_id``, ``private_key`` (RSA, PEM) and ``ke
 Who works here: ``ACTIVE``, ``PROVISIONED`` (activated, first sign-in to come), ``RECOVERY``, ``PASSWORD_EXPIRED`` and
 ``LOCKED_OUT``: those are states of a password, not of a job. Who does not: ``SUSPENDED``, ``DEPROVISIONED``, and
 ``STAGED``, which is an account that nobody activated yet. Whoever was deleted for good is not in the directory, and is
-taken for nobody's leaver: Okta deletes only who was deactivated before.
+taken for a leaver only where a notice says so: Okta deletes only who was deactivated before.
 
 ``external_id`` is Okta's id (``00u...``), which is what its event hooks name. A person is read by id or login, which is
 what Okta answers from its newest data; an address is looked for by ``filter`` and by ``search``, for only the first is
 up to date and only the second ignores letter case, and whoever is found by search is read again by id.
 
 Limits: by endpoint and organisation, told in ``X-Rate-Limit-*`` with every answer; where one is used up, all workers
-wait until it begins anew. A look-up takes two requests, one without ``groups``. The list of everybody names no groups,
-for that would be a request a person, and has the deactivated people in it, which Okta leaves out unless it is asked.
+wait until it begins anew. A look-up takes two requests, one without ``groups`` and of who does not work here. The list
+of everybody names no groups, for that would be a request a person, and has the deactivated people in it, which Okta
+leaves out unless it is asked.
 
 https://developer.okta.com/docs/api/openapi/okta-management/management/tag/User/,
 https://developer.okta.com/docs/reference/rl-best-practices/
@@ -151,9 +152,10 @@ class OktaDirectory:
     def glance(self) -> Glance:
         """Read one page. Raises Postponed or Refused."""
         page = next(self._pages(self.api.talk()))
-        records = [self._record(each, datetime.now(UTC), None) for each in objects(read(page))]
-        if records and self.groups:
-            self._groups(self.api.talk(), {"id": records[0].profile.external_id})
+        users = objects(read(page))
+        records = [self._record(each, datetime.now(UTC), None) for each in users]
+        if at_work := next(filter(_works_here, users), None):
+            self._groups(self.api.talk(), at_work)
         return Glance.of(records, is_all=next_link(page) is None)
 
     def changes(self, position: str | None, now: datetime) -> Changes:
@@ -204,16 +206,16 @@ class OktaDirectory:
         return objects(read(talk.get("/api/v1/users", {**query, "limit": str(SAME_ADDRESS_MAX)})))
 
     def _groups(self, talk: Talk, user: dict[str, Any]) -> Sequence[str] | None:
-        """Return the names of somebody's groups; None where they are not asked for."""
-        if not self.groups:
+        """Return the names of somebody's groups; None where they are not asked for, as of who does not work here."""
+        if not self.groups or not _works_here(user):
             return None
         first = Page(f"/api/v1/users/{segment(id_of(user))}/groups", {"limit": PAGE})
-        pages = talk.pages(first, _following, GROUP_PAGES_MAX)
+        pages = talk.pages(first, _following, GROUP_PAGES_MAX, of_somebody=True)
         names = [(group.get("profile") or {}).get("name") for page in pages for group in objects(read(page))]
         return [name for name in names if isinstance(name, str)]
 
     def _record(self, user: dict[str, Any], as_of: datetime, groups: Sequence[str] | None) -> Record:
-        works_here = STATUSES.get(str(user.get("status")))
+        works_here = _works_here(user)
         if works_here is None:
             raise status_unknown(id_of(user))
         ours = {"external_id": id_of(user)} | ({"groups": groups} if groups is not None else {})
@@ -238,6 +240,10 @@ def _credential(options: Options, http: Http, redis: Redis | None) -> Credential
 def _following(answer: Answer) -> Page | None:
     link = next_link(answer)
     return Page(link) if link else None
+
+
+def _works_here(user: dict[str, Any]) -> bool | None:
+    return STATUSES.get(str(user.get("status")))
 
 
 def _has(user: dict[str, Any], name: str, value: str | None) -> bool:

@@ -21,6 +21,7 @@ from lifecycle.person import CUSTOM, CUSTOM_PREFIX
 from workers.directories.base import Record
 
 ID_CHARS_MAX = 64
+GROUPS = "groups"
 # The id is the adapter's to tell: by it the same person is found again.
 OURS = frozenset({"external_id", CUSTOM})
 # Nodes of an expression whose first child is read of the object, and the others of what that gave.
@@ -60,10 +61,13 @@ def record_of(
 ) -> Record:
     """Return what an object says of a person; ``ours`` is what the adapter says of them, the ``external_id`` at least.
 
-    Raises Refused where a value cannot be a person's.
+    Nothing is said of the groups of somebody who does not work here: they give nothing, and trouble with them must keep
+    nobody's access alive. Raises Refused where a value cannot be a person's.
     """
     external_id, told = str(ours["external_id"]), dict(ours)
     for name, expression in attributes.items():
+        if name == GROUPS and not works_here:
+            continue
         try:
             value = expression.search(found)
         except JMESPathError as error:

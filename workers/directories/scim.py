@@ -8,14 +8,17 @@ Set-up: a bearer for reading, or client credentials (RFC 6749 section 4.4)::
     token = "env:HR_SCIM_TOKEN"                        # or token_url, client_id, client_secret and scopes
 
 Who works here: whose ``active`` is true. RFC 7643 does not say what it means that it is absent, so nothing is told of
-somebody who has none. Whoever is deleted is not in the directory, and is nobody's leaver: let the provider set
-``active`` to false first.
+somebody who has none. Whoever is deleted is not in the directory, and is taken for a leaver only where a
+notice says so: let the provider set ``active`` to false first.
 
 The subject's ``external_id`` is the provider's ``id``, or with ``external_id = "externalId"`` the id that somebody else
 gave the person and that notices name. By the first a person is read directly; by the others they are looked for with a
 filter of one comparison, and whoever is found is compared with what was asked, for servers were seen that answer
 everybody, or nobody, to a filter that they do not know. A server that refuses the filter, or answers with the first
 page of everybody, is read whole, as far as the time goes.
+
+A provider may answer from a copy, and does not tell how old that is; so that somebody works here is said as of five
+minutes ago, and takes back no leave that is younger.
 
 ``groups`` are those that the person's own record names. What a record does not have at all is not known, and clears
 nothing. Limits: 429 or 503, with ``Retry-After``; a look-up takes one request where the filter works.
@@ -36,7 +39,7 @@ from lifecycle.fields import HttpUrl, Section, Words
 from lifecycle.secrets import Secret
 from workers.directories.answers import NOT_FOUND, objects, read, segment
 from workers.directories.api import ANSWER_BYTES_MAX, Api, Talk
-from workers.directories.base import Glance, Opening, Record, Subject, normal
+from workers.directories.base import COPIES_LAG, Glance, Opening, Record, Subject, normal
 from workers.directories.credentials import Credential, Fetched, Grant, Static
 from workers.directories.people import Attributes, attributes_of, id_of, present, record_of, status_unknown
 from workers.http import Answer, Http
@@ -152,7 +155,7 @@ class ScimDirectory:
         if works_here is None:
             raise status_unknown(external_id)
         told = present(user, self.attributes)
-        return record_of(user, told, {"external_id": external_id}, works_here=works_here, as_of=as_of)
+        return record_of(user, told, {"external_id": external_id}, works_here=works_here, as_of=as_of - COPIES_LAG)
 
 
 def open_directory(opening: Opening) -> ScimDirectory:

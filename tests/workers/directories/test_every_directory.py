@@ -3,19 +3,20 @@
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from redis import Redis
 
 from lifecycle.errors import GatepostError, Postponed, Refused
+from lifecycle.event import PERSON_GROUPS_MAX
 from tests.directories.stand_in import Asked, StandIn, Told
 from tests.workers.directories.conftest import VENDORS, Open, Vendor
 from workers import http
 from workers.check.directory import ONE, UNREAD, look_at
 from workers.directories import answers, api
-from workers.directories.base import Directory, Subject, the_one
+from workers.directories.base import COPIES_LAG, Directory, Subject, the_one
 
 # Whatever could end a filter, a path or a query, or be taken for somebody.
 HOSTILE = (
@@ -74,8 +75,9 @@ def fault_of(directory: Directory, subject: Subject) -> GatepostError:
 
 
 def test_person_is_found_by_each_name(vendor: Vendor, directory: Directory) -> None:
-    """And it is them, with what is known of them, as of the moment of the look."""
+    """And it is them, with what is known of them, as of the moment of the look, or of the oldest copy of them."""
     before, person = datetime.now(UTC), vendor.someone(2)
+    lag = COPIES_LAG if directory.lags else timedelta()
     subjects = [Subject(external_id=person.id), Subject(email=person.email.upper())]
     subjects += [Subject(user_name=person.user_name.upper())] if vendor.has_user_names else []
 
@@ -84,7 +86,7 @@ def test_person_is_found_by_each_name(vendor: Vendor, directory: Directory) -> N
 
         assert (record.profile.external_id, record.profile.email) == (person.id, person.email)
         assert (record.profile.title, record.works_here) == ("Agent", True)
-        assert before <= record.as_of <= datetime.now(UTC)
+        assert before - lag <= record.as_of <= datetime.now(UTC) - lag
 
 
 def test_groups_are_named(make_vendor: Callable[[str], Vendor], open_one: Open) -> None:
@@ -100,6 +102,68 @@ def test_groups_are_named(make_vendor: Callable[[str], Vendor], open_one: Open) 
 
         assert record.profile.groups == ["Agents", "Night shift"]
         assert ("groups" in bare.profile.told(), "groups" in listed.profile.told()) == (name == "scim",) * 2
+
+
+@pytest.fixture(params=("okta", "entra", "google"))
+def grouping(request: pytest.FixtureRequest, make_vendor: Callable[[str], Vendor]) -> Vendor:
+    """Give each vendor that is asked for a person's groups by a request of their own."""
+    made = make_vendor(request.param)
+    made.service.add(made.someone(1), made.someone(2, works_here=False))
+    return made
+
+
+def of_groups(vendor: Vendor, status: int) -> None:
+    """Answer whoever asks for groups with an error from now on."""
+    answer = vendor.service.answer
+
+    def refuses(asked: Asked) -> Told:
+        if asked.parts[-1] in {"groups", "memberOf"}:
+            return vendor.service.problem(status, "no groups")
+        return answer(asked)
+
+    vendor.service.answer = refuses  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_trouble_with_groups_keeps_no_leaver_waiting(grouping: Vendor, open_one: Open, status: int) -> None:
+    """Nobody asks for the groups of somebody who does not work here, so there is none; nothing is said of them."""
+    of_groups(grouping, status)
+
+    (found,) = open_one(grouping).find(by_id(grouping, 2))
+
+    assert (found.works_here, "groups" in found.profile.told()) == (False, False)
+
+
+def test_many_groups_keep_no_leaver_waiting(vendor: Vendor, directory: Directory) -> None:
+    """More than a person may have: of somebody who works here that is refused, of somebody who left not read."""
+    vendor.service.page = 1_000
+    many = [f"group {number}" for number in range(PERSON_GROUPS_MAX + 1)]
+    vendor.service.add(vendor.someone(1, groups=many), vendor.someone(2, groups=many, works_here=False))
+
+    (found,) = directory.find(by_id(vendor, 2))
+
+    assert (found.works_here, "groups" in found.profile.told()) == (False, False)
+    if vendor.name != "bamboohr":
+        assert fault_of(directory, by_id(vendor)).reason in {"record_unusable", "directory_too_large"}
+
+
+def test_groups_that_are_not_there_are_read_again(grouping: Vendor, open_one: Open) -> None:
+    """Whoever was shown a moment ago may be deleted by now, or not be in the copy that is asked."""
+    of_groups(grouping, 404)
+
+    error = fault_of(open_one(grouping), by_id(grouping))
+
+    assert (type(error), error.reason) == (Postponed, "broken")
+
+
+def test_check_reads_the_groups_of_who_works_here(grouping: Vendor, open_one: Open) -> None:
+    """A permission that is missing is found out, though the first of the people has left."""
+    grouping.service.people = dict(reversed(grouping.service.people.items()))
+    of_groups(grouping, 403)
+
+    (line,) = look_at("hr", open_one(grouping))
+
+    assert (line.ok, line.found) == (False, "403 no groups")
 
 
 @pytest.mark.parametrize(
@@ -305,7 +369,8 @@ def test_redirect_is_not_followed(vendor: Vendor, directory: Directory) -> None:
 
         error = fault_of(directory, by_id(vendor))
 
-    assert (error.reason, "redirect" in error.message, elsewhere.asked) == ("refused", True, [])
+    assert (type(error), error.reason, "redirect" in error.message) == (Postponed, "redirected", True)
+    assert elsewhere.asked == []
 
 
 def test_answer_that_is_too_large_is_not_read(vendor: Vendor, directory: Directory) -> None:
@@ -407,6 +472,15 @@ def test_check_says_what_the_credential_needs(vendor: Vendor, directory: Directo
     (line,) = look_at("hr", directory)
 
     assert (line.ok, line.found, line.do) == (False, "403 insufficient privileges", directory.needs)
+
+
+def test_check_says_that_the_address_is_another(vendor: Vendor, directory: Directory) -> None:
+    """What is sent elsewhere is nothing that one waits for."""
+    vendor.service.next(Told(302, b"", {"location": "https://elsewhere.example"}))
+
+    (line,) = look_at("hr", directory)
+
+    assert (line.ok, line.do) == (False, directory.needs)
 
 
 def test_check_says_what_is_waited_for(vendor: Vendor, directory: Directory) -> None:

@@ -4,11 +4,15 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from lifecycle.errors import Misconfigured, Postponed
 from tests.directories.google_api import GoogleApi
 from tests.workers.directories.conftest import Open, Vendor
 from workers.directories.base import Subject
+from workers.directories.google import DELETED_PAGES_MAX
+
+USERS = "/admin/directory/v1/users"
 
 
 @pytest.fixture
@@ -89,6 +93,46 @@ def test_deleted_are_read_over_pages(google: Vendor, open_one: Open) -> None:
     (found,) = open_one(google).find(Subject(google.ids(8)))
 
     assert (found.profile.email, found.works_here) == ("person-8@acme.example", False)
+
+
+def test_deleted_are_read_up_to_the_one(google: Vendor, open_one: Open) -> None:
+    """However many there are: an id is one person's."""
+    google.service.add(*(google.someone(number, is_deleted=True) for number in range(2, 40)))
+    google.service.page = 3
+
+    (found,) = open_one(google).find(Subject(google.ids(3)))
+
+    assert (found.profile.email, found.works_here) == ("person-3@acme.example", False)
+    assert google.service.calls == [f"GET {USERS}/{google.ids(3)}", f"GET {USERS}"]
+
+
+def test_deleted_of_an_address_are_all_found(google: Vendor, open_one: Open) -> None:
+    """One may have been given to several, one after the other."""
+    people = [google.someone(number, is_deleted=True) for number in range(2, 9)]
+    for place in (0, 6):
+        people[place].email = "shared@acme.example"
+    google.service.add(*people)
+    google.service.page = 3
+
+    assert len(open_one(google).find(Subject(email="shared@acme.example"))) == 2
+
+
+def test_deleted_past_the_last_page_are_nobody(google: Vendor, open_one: Open) -> None:
+    """Which is noted: a person who is in no list is no fault of the directory's."""
+    google.service.add(*(google.someone(number, is_deleted=True) for number in range(2, 40)))
+    google.service.page = 3
+    last = 1 + 3 * DELETED_PAGES_MAX
+
+    with capture_logs() as lines:
+        found = [open_one(google).find(Subject(google.ids(number))) for number in (last, last + 1)]
+        (shared,) = open_one(google).find(Subject(email=google.someone(2).email))
+
+    assert [len(each) for each in found] == [1, 0]
+    assert shared.profile.external_id == google.ids(2)
+    assert [(line["event"], line["found"]) for line in lines] == [
+        ("google.deleted_not_read", 0),
+        ("google.deleted_not_read", 1),
+    ]
 
 
 @pytest.mark.parametrize("key", ["no JSON", "[]", '{"private_key": "very-secret"}', '{"private_key": 7}'])
