@@ -55,17 +55,28 @@ class Looked(NamedTuple):
     """How often a thin event was looked up in vain, and the earliest moment of the next look."""
 
     times: int = 0
+    """In trouble that time mends; there is an end to it."""
     retry_at: datetime | None = None
+    contradicted: int = 0
+    """How often the directory showed the opposite of what the source says."""
+    barred: int = 0
+    """How often in a row the directory let us not in: somebody must mend that, and until then there is no end to it."""
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether the last look failed, and so the next one waits until the directory is well."""
+        return self.times > 0 or self.barred > 0
 
     def to_json(self) -> str:
         """Dump for Redis."""
-        return json.dumps([self.times, self.retry_at.isoformat() if self.retry_at else None])
+        retry_at = self.retry_at.isoformat() if self.retry_at else None
+        return json.dumps([self.times, retry_at, self.contradicted, self.barred])
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Looked":
         """Read what ``to_json`` wrote."""
-        times, retry_at = json.loads(text)
-        return cls(times, datetime.fromisoformat(retry_at) if retry_at else None)
+        times, retry_at, *counts = json.loads(text)
+        return cls(times, datetime.fromisoformat(retry_at) if retry_at else None, *counts)
 
 
 NOT_LOOKED = Looked()

@@ -1,9 +1,7 @@
 """A thin event from notice to outcome: looked up in a file of people, and worked on as what it turned out to be."""
 
-import json
-import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from pathlib import Path
@@ -16,44 +14,37 @@ from rq.timeouts import JobTimeoutException
 from structlog.testing import capture_logs
 
 from lifecycle import keys
-from lifecycle.errors import Refused
 from lifecycle.event import Event, Kind
 from lifecycle.lookups import Lookups
 from lifecycle.metrics import FleetCollector
 from lifecycle.people import People
-from lifecycle.queue import CONVERGE, LEAVERS, LOOKUPS, PEOPLE, lanes
+from lifecycle.queue import LEAVERS, LOOKUPS, PEOPLE, lanes
+from lifecycle.settlement import Looked
 from tests.conftest import MakeConfig
-from tests.workers.conftest import SUBSCRIBER
-from tests.workers.fake_scim import BASE_URL, FakeScim, answers
+from tests.workers.fake_scim import FakeScim, answers
+from tests.workers.looking import (
+    ACTIVE,
+    JOINED,
+    LEFT,
+    LOOK,
+    Counted,
+    StaffFile,
+    jobs,
+    make_stage,
+    status,
+    steps,
+    tell,
+    with_directory,
+    work,
+)
 from tests.workers.stories import AT, BO, Stage, event
 from workers.agree import FEW_TRIES_MAX, TRIES_MAX
 from workers.converge import converge
-from workers.directories.base import Directory, Glance, Record, Subject
+from workers.directories.base import Glance, Record, Subject
 from workers.directories.file import FileDirectory
-from workers.look import CONTRADICTED_SECONDS, look
+from workers.look import look
 from workers.outcome import World
 from workers.sweeper import Sweeper
-
-JOINED = event(Kind.JOINER, "joined", **BO)
-LOOK = event(Kind.CHANGED, "look", minute=5, external_id="E1042")
-ACTIVE = {**BO, "status": "active"}
-LEFT = {**BO, "status": "left"}
-
-
-class StaffFile:
-    """A file of people that tests write."""
-
-    def __init__(self, path: Path) -> None:
-        """Keep the path."""
-        self.path = path
-
-    def say(self, *rows: Mapping[str, Any], at: datetime | None = None) -> None:
-        """Write the file, as a file beside it that is renamed."""
-        beside = self.path.with_suffix(".new")
-        beside.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-        if at is not None:
-            os.utime(beside, (at.timestamp(), at.timestamp()))
-        beside.rename(self.path)
 
 
 @pytest.fixture
@@ -71,67 +62,6 @@ def stage(redis: Redis, config: MakeConfig, fake: FakeScim, hr: StaffFile) -> St
 @pytest.fixture(autouse=True)
 def _redis_is_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.sweeper.REDIS_CALM_SECONDS", -1)
-
-
-def make_stage(redis: Redis, config: MakeConfig, fake: FakeScim, hr: StaffFile, **section: str) -> Stage:
-    """Make that stage; what is given is more of the target's section."""
-    hris = {"adapter": "standard_webhooks", "secrets": ["env:HRIS_WHSEC"], "directory": "hr"}
-    found = config(
-        sources={"hris": hris, "okta": {"adapter": "okta", "secrets": ["env:OKTA_HOOK_SECRET"]}},
-        directories={"hr": {"adapter": "file", "path": str(hr.path)}},
-        targets={"crm": {"adapter": "scim", "base_url": BASE_URL, "token": "env:CRM_SCIM_TOKEN", **section}},
-        subscribers={"siem": SUBSCRIBER},
-    )
-    stage = Stage(redis, found, {"crm": httpx.MockTransport(fake)})
-    with_directory(stage, FileDirectory(hr.path))
-    return stage
-
-
-def with_directory(stage: Stage, directory: Directory) -> None:
-    """Look people up there."""
-    stage.world = World(stage.config, stage.people, stage.world.places, {"hr": directory})
-
-
-def jobs(stage: Stage, lane: str) -> list[str]:
-    """Return whom the jobs of a lane are about."""
-    return [str(job.args[0]) for job in lanes(stage.redis)[lane].get_jobs()]
-
-
-def work(stage: Stage) -> list[str]:
-    """Run every job that is offered until there is none; return the lanes in the order of the work."""
-    done = []
-    while found := [(lane, job) for lane in (LEAVERS, LOOKUPS, PEOPLE) for job in lanes(stage.redis)[lane].get_jobs()]:
-        lane, job = found[0]
-        lanes(stage.redis)[lane].remove(job)
-        assert job.func_name == CONVERGE
-        done.append(lane)
-        run(stage, *job.args)
-    return done
-
-
-def run(stage: Stage, key: str, lane: str) -> None:
-    """Run one job as ``workers.jobs`` does."""
-    if lane == LOOKUPS:
-        look(stage.world, key)
-    else:
-        converge(stage.world, key, lane)
-
-
-def tell(stage: Stage, *events: Event) -> list[str]:
-    """Hear events and run what is offered."""
-    stage.hear(*events)
-    return work(stage)
-
-
-def steps(stage: Stage, event_id: str = "look") -> list[dict[str, Any]]:
-    """Return the details of an event's look-ups."""
-    return [step["detail"] for step in stage.found(event_id)["timeline"] if step["step"] == "find"]
-
-
-def status(stage: Stage, key: str = "E1042") -> str | None:
-    """Return a person's status."""
-    found = stage.person(key).status
-    return str(found.value) if found else None
 
 
 # ---- what it turns out to be
@@ -222,140 +152,6 @@ def test_thin_event_of_tomorrow_is_looked_up_tomorrow(stage: Stage, hr: StaffFil
 
     assert before == ("scheduled", [tomorrow], 1, None)
     assert (status(stage), stage.redis.zcard(keys.DUE), stage.state("look")) == ("left", 0, "unchanged")
-
-
-# ---- of a source that signs nothing
-
-
-def claim(kind: Kind, event_id: str = "look", minute: int = 5, **names: str) -> Event:
-    """Make an event that only claims to be of this kind."""
-    told = event(Kind.CHANGED, event_id, minute=minute, **(names or {"external_id": "E1042"}))
-    return told.model_copy(update={"hint": kind})
-
-
-def wait_out(stage: Stage, event_id: str = "look") -> None:
-    """Make as if the moment of the event's next look had come."""
-    stage.redis.hset(keys.event(f"hris:{event_id}"), "looked", _at_once(stage, event_id))
-    run(stage, "E1042", LOOKUPS)
-    work(stage)
-
-
-def _at_once(stage: Stage, event_id: str) -> str:
-    found: Any = stage.redis.hget(keys.event(f"hris:{event_id}"), "looked")
-    times, _ = json.loads(found)
-    return json.dumps([times, None])
-
-
-def test_claimed_leaver_who_left_is_one(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
-    """What the directory shows acts, at once."""
-    hr.say(LEFT)
-    tell(stage, JOINED)
-
-    assert tell(stage, claim(Kind.LEAVER)) == [LOOKUPS, LEAVERS]
-    assert fake.user("bo.ray@acme.example")["active"] is False
-
-
-def test_forged_leaver_is_a_refresh_and_no_more(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
-    """Somebody who works here stays, whatever one claims; it is looked twice more, for a directory that is late."""
-    hr.say(ACTIVE)
-    tell(stage, JOINED)
-
-    with capture_logs() as logs:
-        tell(stage, claim(Kind.LEAVER))
-        states = [stage.state("look")]
-        for _ in CONTRADICTED_SECONDS:
-            wait_out(stage)
-            states.append(stage.state("look"))
-
-    assert states == ["postponed", "postponed", "unchanged"]
-    assert fake.user("bo.ray@acme.example")["active"] is True
-    assert status(stage) == "active"
-    assert "event.contradicted" in {line["event"] for line in logs}
-
-
-def test_directory_that_shows_the_leave_a_little_later_is_believed(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
-    """A webhook may overtake its own directory."""
-    hr.say(ACTIVE)
-    tell(stage, JOINED)
-    tell(stage, claim(Kind.LEAVER))
-
-    hr.say(LEFT)
-    wait_out(stage)
-
-    assert (stage.state("look"), status(stage)) == ("applied", "left")
-    assert fake.user("bo.ray@acme.example")["active"] is False
-
-
-def test_claimed_leaver_whom_nobody_has_any_more_has_left(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
-    """Who was deleted is in no directory; the source had told of them by that very id."""
-    hr.say({**ACTIVE, "external_id": "E1", "email": "ada@acme.example"})
-    tell(stage, JOINED)
-
-    assert tell(stage, claim(Kind.LEAVER)) == [LOOKUPS, LEAVERS]
-    assert fake.user("bo.ray@acme.example")["active"] is False
-    tell(stage, claim(Kind.CHANGED, "late", 6))
-    assert stage.state("late") in {"unchanged", "superseded"}
-
-
-def test_claimed_leaver_of_another_sources_person_is_none(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
-    """That a directory does not have somebody of whom its source never told says nothing of them."""
-    hr.say({**ACTIVE, "external_id": "E1", "email": "ada@acme.example"})
-    tell(stage, JOINED.model_copy(update={"source": "okta"}))
-
-    tell(stage, claim(Kind.LEAVER))
-
-    assert (stage.state("look"), stage.found("look")["reason"]) == ("failed", "not_in_directory")
-    assert fake.user("bo.ray@acme.example")["active"] is True
-
-
-def test_claim_of_a_source_that_proves_nothing_waits_for_a_directory(stage: Stage, fake: FakeScim) -> None:
-    """Nobody's word acts; the event is kept for whoever names a directory."""
-    tell(stage, JOINED)
-
-    tell(stage, claim(Kind.LEAVER).model_copy(update={"source": "okta"}))
-
-    found = stage.records.event("okta:look", [])
-    assert (found["state"], found["reason"]) == ("failed", "no_directory")
-    assert fake.user("bo.ray@acme.example")["active"] is True
-
-
-def expire() -> None:
-    """Refuse a token, as a service does."""
-    raise Refused("HR: 401", reason="credentials")
-
-
-def test_leaver_outlives_a_token_that_expired(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
-    """Nobody has to retry who left meanwhile: they are looked up as soon as the token is a new one."""
-    hr.say(LEFT)
-    tell(stage, JOINED)
-    with_directory(stage, Counted(FileDirectory(hr.path), expire))
-    tell(stage, claim(Kind.LEAVER))
-    state = (stage.state("look"), stage.found("look")["reason"])
-
-    with_directory(stage, FileDirectory(hr.path))
-    wait_out(stage)
-
-    assert state == ("postponed", "credentials")
-    assert fake.user("bo.ray@acme.example")["active"] is False
-
-
-def test_claimed_leaver_is_looked_up_before_all_others(stage: Stage) -> None:
-    """Ten thousand changes do not keep a leaver waiting."""
-    stage.hear(event(Kind.CHANGED, "first", person="E1"), event(Kind.CHANGED, "second", person="E2"))
-    stage.hear(claim(Kind.LEAVER))
-
-    assert jobs(stage, LOOKUPS)[0] == "E1042"
-
-
-def test_claimed_leaver_whose_look_is_put_off_comes_before_all_others_again(stage: Stage, hr: StaffFile) -> None:
-    """When its moment has come, RQ's scheduler puts it to the front."""
-    tell(stage, claim(Kind.LEAVER))
-
-    (job_id,) = lanes(stage.redis)[LOOKUPS].scheduled_job_registry.get_job_ids()
-
-    job = lanes(stage.redis)[LOOKUPS].fetch_job(job_id)
-    assert job is not None
-    assert job.should_enqueue_at_front()
 
 
 # ---- order
@@ -467,36 +263,6 @@ def test_leave_that_is_older_than_the_file_is_over(stage: Stage, hr: StaffFile, 
 
 
 # ---- one look for all that wait, beside whoever works on the person
-
-
-class Counted:
-    """A directory that notes how often it is asked, and does something meanwhile."""
-
-    needs = ""
-    lags = False
-
-    def __init__(self, inner: Directory, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Keep both."""
-        self._inner, self._meanwhile = inner, meanwhile
-        self.asked: list[Subject] = []
-
-    def find(self, subject: Subject) -> Sequence[Record]:
-        """Note it."""
-        self.asked.append(subject)
-        self._meanwhile()
-        return self._inner.find(subject)
-
-    def list(self) -> Iterator[Record]:
-        """Yield everybody."""
-        return self._inner.list()
-
-    def glance(self) -> Glance:
-        """Look into the other one."""
-        return self._inner.glance()
-
-    def notes(self) -> Sequence[str]:
-        """Return what the other one says."""
-        return self._inner.notes()
 
 
 def test_one_look_is_for_all_that_wait(stage: Stage, fake: FakeScim, hr: StaffFile) -> None:
@@ -900,7 +666,7 @@ def test_directory_in_trouble_is_asked_at_the_moment_planned_and_not_before(stag
 
     found = {kept.event.id: kept.looked for kept in unread(stage)}
     assert (asked, directory.asked) == (1, 2)
-    assert found == {"look": (10, planned), "again": (1, planned)}
+    assert found == {"look": Looked(10, planned), "again": Looked(1, planned)}
 
 
 def unread(stage: Stage) -> Any:  # noqa: ANN401 - Kept
