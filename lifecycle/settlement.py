@@ -292,10 +292,13 @@ def write_event(pipe: Pipeline, settlement: Settlement) -> None:
 
 def note_reply(pipe: Pipeline, settlement: Settlement, now: float) -> None:
     """Note that the source is to be told what became of the event, at once; what was noted before counts no more."""
-    undone = settlement.state is State.FAILED or settlement.reason == DROPPED
+    event = settlement.kept.event
+    # A leaver whom the directory shows at work was locked out nowhere, however well the event ended.
+    denied = event.hint is Kind.LEAVER and event.kind is not Kind.LEAVER
+    undone = denied or settlement.state is State.FAILED or settlement.reason == DROPPED
     reply: dict[Any, Any] = {"reply": FAILED if undone else COMPLETED, "reply_noted": str(now), "reply_tries": 0}
-    pipe.hset(keys.event(settlement.kept.event.ref), mapping=reply)
-    pipe.zadd(keys.REPLIES, {settlement.kept.event.ref: now * 1000})
+    pipe.hset(keys.event(event.ref), mapping=reply)
+    pipe.zadd(keys.REPLIES, {event.ref: now * 1000})
 
 
 def write_revived(pipe: Pipeline, kept: Kept, person: Person) -> None:

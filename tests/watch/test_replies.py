@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from lifecycle import keys
-from lifecycle.event import Event, State
+from lifecycle.event import Event, Kind, State
 from lifecycle.people import People
 from lifecycle.person import Person
 from lifecycle.queue import lanes
@@ -64,6 +64,18 @@ def steps(redis: Redis) -> list[dict[str, Any]]:
     lines: Any = redis.lrange(keys.trace(EVENT.ref), 0, -1)
     found = [json.loads(line) for line in lines]
     return [line["detail"] for line in found if line["step"] == "reply"]
+
+
+@pytest.mark.parametrize(("kind", "told"), [(Kind.LEAVER, "completed"), (Kind.MOVER, "failed")])
+def test_leaver_who_was_none_is_told_as_failed(
+    redis: Redis, graph: GraphTenant, replies: Replies, kind: Kind, told: str
+) -> None:
+    """An offboarding that runs before the account is disabled has locked nobody out, and hears that."""
+    settle(redis, State.UNCHANGED, event=EVENT.model_copy(update={"kind": kind, "hint": Kind.LEAVER}))
+
+    replies.send_due()
+
+    assert graph.resumed == [(f"{BASE}{PATH}", told)]
 
 
 @pytest.mark.parametrize(
