@@ -51,7 +51,7 @@ gatepost:used:CREDENTIAL                    zset    requests of the last minute 
 gatepost:pace:CREDENTIAL                    hash    when the next is due, until when all wait; two hours
 gatepost:token:CREDENTIAL                   string  the bearer, encrypted; as long as it lives
 gatepost:token-lock:CREDENTIAL              string  whoever fetches it now; seconds
-gatepost:rests:CREDENTIAL                   string  until when a directory asked all to wait; until then
+gatepost:rests:CREDENTIAL[:LIMIT]           string  until when a directory asked all to wait; until then
 gatepost:targets                            set     the names of the configured targets, for the metrics
 gatepost:members:TARGET:GROUP               hash    add or remove by account id, until one PATCH does it; NOTES_TTL
 gatepost:noted:TARGET:ACCOUNT               hash    what came of it, by group id; NOTES_TTL
@@ -279,9 +279,9 @@ def token(credential: str) -> str:
     return f"gatepost:token:{credential}"
 
 
-def rests(credential: str) -> str:
-    """Name the moment until which a directory asked everybody with this credential to wait."""
-    return f"gatepost:rests:{credential}"
+def rests(credential: str, limit: str = "") -> str:
+    """Name the moment until which a directory asked everybody with this credential, and limit, to wait."""
+    return f"gatepost:rests:{credential}:{limit}" if limit else f"gatepost:rests:{credential}"
 
 
 def token_lock(credential: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from lifecycle.errors import GatepostError, Postponed, Refused
 from workers.http import Answer
@@ -15,12 +15,13 @@ from workers.scim.answers import DETAIL_CHARS_MAX, RETRY_AFTER_SECONDS_MAX, retr
 
 # So that not all who waited for a limit to end ask in the same moment.
 SPREAD_SECONDS_MAX = 5.0
-UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 401, 403, 404
-BUSY, BROKEN = frozenset({429, 503}), frozenset({408, 425, *range(500, 600)})
+BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED = 400, 401, 403, 404, 405
+CONFLICT, GONE, PRECONDITION_FAILED, UNPROCESSABLE, TOO_MANY = 409, 410, 412, 422, 429
+BUSY, BROKEN = frozenset({TOO_MANY, 503}), frozenset({408, 425, *range(500, 600)})
 LIMIT_LEFT, LIMIT_RESET = "x-rate-limit-remaining", "x-rate-limit-reset"
 # BambooHR says in a header what was wrong.
 WORDS_HEADER = "x-bamboohr-error-message"
-ADDRESS = re.compile(r"[^\s@\"'<>(]+@[^\s@\"'<>)]+")
+ADDRESS = re.compile(r"[^\s@\"'<>(]+(?:@|%40)[^\s@\"'<>)]+")
 HIDDEN_CHARS_MIN = 3
 NEXT_LINK = re.compile(r"<([^>]*)>\s*;[^,<]*rel=\"?next\"?", re.IGNORECASE)
 
@@ -42,10 +43,11 @@ def failure(answer: Answer, now: datetime, *, is_busy: bool) -> GatepostError:
 
 
 def clean(error: GatepostError, hidden: Iterable[str]) -> None:
-    """Take names, addresses and secrets out of what an error says."""
+    """Take names, addresses and secrets out of what an error says, also as they stand in a URL."""
     for each in hidden:
         if len(each) >= HIDDEN_CHARS_MIN:
-            error.message = re.sub(re.escape(each), "...", error.message, flags=re.IGNORECASE)
+            forms = "|".join(map(re.escape, dict.fromkeys((each, quote(each, safe=""), quote(each), quote_plus(each)))))
+            error.message = re.sub(forms, "...", error.message, flags=re.IGNORECASE)
     error.message = ADDRESS.sub("...", error.message)
     error.args = (error.message,)
 

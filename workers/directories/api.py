@@ -3,8 +3,9 @@
 An answer that is no success becomes one of our errors, by who must act next: ``Postponed`` for a limit, whose end
 all who share the credential wait for without asking, for what is broken, and for a redirect, which says nothing of who
 was asked for (``reason = "redirected"``); ``Refused`` for a credential or a permission (``reason = "credentials"``,
-after a bearer was renewed once) and for a request that is not understood. They
-tell the directory's own words, cut short and without names that were asked for, addresses and secrets.
+after a bearer was renewed once) and for a request that is not understood. They tell the directory's own words, cut
+short and without names that were asked for, addresses and secrets. What is asked ``apart`` waits for a limit of its
+own, so that what can wait keeps no look-up waiting.
 
 Credentials go to the host of ``base_url`` alone: a next page elsewhere is refused, and no redirect is followed.
 """
@@ -12,7 +13,7 @@ Credentials go to the host of ``base_url`` alone: a next page elsewhere is refus
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
@@ -68,6 +69,20 @@ class Api:
     headers: Mapping[str, str] = field(default_factory=lambda: {"accept": "application/json"})
     is_busy: Callable[[Answer], bool] = _never
     """Which answers tell of a limit besides 429 and 503."""
+    limit: str = ""
+    """The name of a limit that these requests have for themselves; empty for the one that all others share."""
+    yields: bool = False
+    """Whether they wait for the end of the shared one too."""
+
+    def apart(self, limit: str, *, yields: bool) -> "Api":
+        """Return it for requests that keep no others waiting: what their answers ask for concerns them alone."""
+        return replace(self, limit=limit, yields=yields)
+
+    @property
+    def origin(self) -> str:
+        """Return whom it asks, however that was written."""
+        scheme, host, port = _origin(urlsplit(self.base_url))
+        return f"{scheme}://{host}:{port}"
 
     def talk(self, names: Iterable[str | None] = (), *, seconds: float | None = None, patience: float = 0.0) -> "Talk":
         """Begin a question; ``names`` are whom it is about, for no error shows them; ``patience`` as in ``Talk``."""
@@ -79,18 +94,18 @@ class Api:
         return self.talk(seconds=LIST_SECONDS_MAX, patience=LIST_WAITS_SECONDS_MAX)
 
     def rests_until(self) -> datetime | None:
-        """Return until when nobody with this credential may ask; None where everybody may."""
-        found: Any = self.redis.get(keys.rests(self.credential.name)) if self.redis is not None else None
-        try:
-            return datetime.fromtimestamp(float(found), UTC) if found else None
-        except (ValueError, OverflowError, OSError):
+        """Return until when nobody with this credential and limit may ask; None where everybody may."""
+        if self.redis is None:
             return None
+        limits = {self.limit, ""} if self.yields else {self.limit}
+        found: Any = self.redis.mget([keys.rests(self.credential.name, limit) for limit in limits])
+        return max(filter(None, map(_moment, found)), default=None)
 
     def rest(self, until: datetime) -> None:
-        """Let nobody with this credential ask until then."""
+        """Let nobody with this credential and limit ask until then."""
         milliseconds = int((until - datetime.now(UTC)).total_seconds() * 1000)
         if self.redis is not None and milliseconds > 0:
-            self.redis.set(keys.rests(self.credential.name), str(until.timestamp()), px=milliseconds)
+            self.redis.set(keys.rests(self.credential.name, self.limit), str(until.timestamp()), px=milliseconds)
 
 
 @dataclass
@@ -158,11 +173,15 @@ class Talk:
             try:
                 return self._answer(method, url, content, frozenset(allow))
             except GatepostError as error:
-                clean(error, [*self.hidden, *self.api.credential.secrets()])
+                self.clean(error)
                 wait = self._wait(error)
                 if wait is None:
                     raise
                 time.sleep(wait)
+
+    def clean(self, error: GatepostError) -> None:
+        """Take what is hidden out of an error that was made of an answer."""
+        clean(error, [*self.hidden, *self.api.credential.secrets()])
 
     def _answer(self, method: str, url: str, content: bytes | None, allow: frozenset[int]) -> Answer:
         credential = self.api.credential
@@ -218,6 +237,13 @@ class Talk:
 
 def _named(page: Page) -> tuple[object, ...]:
     return (page.path, *sorted((page.query or {}).items()))
+
+
+def _moment(found: bytes | None) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(float(found), UTC) if found else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _split(url: str) -> SplitResult | None:

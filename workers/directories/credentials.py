@@ -10,6 +10,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import local
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -27,8 +28,9 @@ from workers.scim.token import Bearer
 ASSERTION_SECONDS = 300
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 CLIENT_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-# A permission that was just given is in no bearer that is older; one that is missing is not asked for at every request.
-FORBIDDEN_RENEWS_SECONDS = 300.0
+# A permission that was just given is in no bearer that is older; one that is missing is not asked for at every request,
+# nor is another bearer where none is taken.
+FORBIDDEN_RENEWS_SECONDS, UNKNOWN_RENEWS_SECONDS = 300.0, 30.0
 
 
 class Credential(Protocol):
@@ -97,8 +99,10 @@ class Fetched:
         """Keep how to get it."""
         self._grant = grant
         self._bearer = Bearer(grant, http, redis, ask)
-        self._sent = ""
-        self._forbidden_at = float("-inf")
+        self._latest = ""
+        # A thread's request may end long after another one's has renewed the bearer.
+        self._mine = local()
+        self._renewed_at: dict[bool, float] = {}
 
     @property
     def name(self) -> str:
@@ -107,20 +111,28 @@ class Fetched:
 
     def header(self, may_send: Callable[[], None]) -> str:
         """Return the header; fetched where none lives."""
-        self._sent = self._bearer.token(may_send, _not_redirected)
-        return f"Bearer {self._sent}"
+        self._mine.sent = self._latest = self._bearer.token(may_send, _not_redirected)
+        return f"Bearer {self._mine.sent}"
 
     def renew(self, *, forbidden: bool) -> bool:
-        """Forget the bearer, so that the next header has another one."""
-        if forbidden:
-            if time.monotonic() - self._forbidden_at < FORBIDDEN_RENEWS_SECONDS:
-                return False
-            self._forbidden_at = time.monotonic()
+        """Forget the bearer, so that the next header has another one; but not again soon after."""
+        if self._sent != self._latest:
+            # Another thread did, since.
+            return True
+        rest, now = FORBIDDEN_RENEWS_SECONDS if forbidden else UNKNOWN_RENEWS_SECONDS, time.monotonic()
+        if now - self._renewed_at.get(forbidden, float("-inf")) < rest:
+            return False
+        self._renewed_at[forbidden], self._latest = now, ""
         return self._bearer.renew()
 
     def secrets(self) -> Sequence[str]:
         """Return the bearer and what it is got with."""
-        return (self._sent, self._grant.client_secret.value)
+        return (self._sent, self._latest, self._grant.client_secret.value)
+
+    @property
+    def _sent(self) -> str:
+        """Return the bearer that this thread sent last."""
+        return str(getattr(self._mine, "sent", ""))
 
 
 def _not_redirected(answer: Answer) -> None:

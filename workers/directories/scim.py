@@ -35,6 +35,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 from redis import Redis
 
+from lifecycle.errors import GatepostError
 from lifecycle.fields import HttpUrl, Section, Words
 from lifecycle.secrets import Secret
 from workers.directories.answers import NOT_FOUND, objects, read, segment
@@ -176,7 +177,12 @@ def _everyone(talk: Talk, pages_max: int) -> Users:
     def fetch(query: paging.Query) -> Answer:
         return honest(talk.get("/Users", query, allow=paging.ANSWERS))
 
-    return paging.read(fetch, paging.Listing(page_size=PAGE), pages_max)
+    try:
+        return paging.read(fetch, paging.Listing(page_size=PAGE), pages_max)
+    except GatepostError as error:
+        # It makes its own errors of the answers that it is given.
+        talk.clean(error)
+        raise
 
 
 def _may_have(user: dict[str, Any], value: str | None) -> bool:

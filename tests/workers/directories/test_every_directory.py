@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from redis import Redis
@@ -421,17 +422,18 @@ def test_service_that_is_away_is_waited_for(vendor: Vendor, directory: Directory
 
 @pytest.mark.parametrize("status", [400, 401, 403, 409, 429, 500])
 def test_no_error_tells_a_secret_or_a_name(vendor: Vendor, directory: Directory, status: int) -> None:
-    """Though the service repeats whatever it was sent."""
+    """Though the service repeats whatever it was sent, and those names as they stand in a URL."""
     subject = Subject(vendor.ids(7), "login-7@acme.example", "Person-7@acme.example")
 
     def repeats(asked: Asked) -> Told:
-        return vendor.service.problem(status, f"{asked.headers['authorization']} {asked.query} {asked.body.decode()}")
+        sent = f"{asked.headers['authorization']} {asked.query} {asked.body.decode()}"
+        return vendor.service.problem(status, f"{sent} {quote_plus(' '.join(map(str, subject)))}")
 
     vendor.service.next(repeats, times=5)
 
     message = fault_of(directory, subject).message.lower()
 
-    hidden = [vendor.secret, *vendor.service.tokens, *(each for each in subject if each), "@acme.example", "bearer-"]
+    hidden = [vendor.secret, *vendor.service.tokens, *(each for each in subject if each), "acme.example", "bearer-"]
     assert message.startswith(str(status))
     assert not [each for each in hidden if each.lower() in message]
 

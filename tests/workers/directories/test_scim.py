@@ -7,6 +7,7 @@ import pytest
 
 from lifecycle.errors import Misconfigured, Refused
 from tests.directories.scim_api import ScimApi
+from tests.directories.stand_in import Asked, Told
 from tests.workers.directories.conftest import Open, Vendor
 from workers.directories.base import Subject
 
@@ -38,6 +39,21 @@ def test_resource_is_a_person(scim: Vendor, open_one: Open) -> None:
     assert (told["email"], told["phone"], told["display_name"]) == ("bo@acme.example", "+2", "Bo Ray")
     assert (told["department"], told["manager"], told["groups"]) == ("Support", "1007", ["Agents"])
     assert (found.works_here, "locale" in told) == (True, False)
+
+
+def test_error_of_a_list_names_nobody(scim: Vendor, open_one: Open) -> None:
+    """It is made where nobody knows who was asked for."""
+
+    def refuses(asked: Asked) -> Told:
+        return scim.service.problem(400, f"{asked.query} ada.lee%40acme.example {asked.headers['authorization']}")
+
+    scim.service.next(refuses, times=5)
+
+    with pytest.raises(Refused) as caught:
+        open_one(scim).find(Subject(user_name="ada.lee@acme.example"))
+
+    assert caught.value.message.startswith("400")
+    assert not [each for each in ("ada", "acme", scim.secret) if each in caught.value.message]
 
 
 @pytest.mark.parametrize("filters", ["ignored", "refused"])
