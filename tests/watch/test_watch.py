@@ -15,7 +15,7 @@ from lifecycle.config import Config, parse
 from lifecycle.errors import Misconfigured
 from lifecycle.hearing import heard_commands
 from lifecycle.metrics import FleetCollector
-from lifecycle.watching import POLL, SUBSCRIPTIONS, Watch, name_sources
+from lifecycle.watching import POLL, SUBSCRIPTIONS, TASKS, Watch, name_sources
 from tests.conftest import MakeConfig
 from tests.watch.okta_org import TOKEN
 from workers.check.watch import look_at
@@ -64,7 +64,7 @@ def hear(redis: Redis, ago: float) -> None:
 
 def test_source_that_is_heard_and_polled_is_well(redis: Redis, okta_config: Any) -> None:  # noqa: ANN401 - a fixture
     """Both lines say when, and up to where."""
-    name_sources(redis, ["okta"])
+    name_sources(redis, {"okta": [POLL]})
     hear(redis, 300)
     stood(redis, done_at=ago(20))
 
@@ -113,6 +113,49 @@ def test_gap_that_is_being_filled_is_unsure(redis: Redis, okta_config: Any) -> N
     assert lines(redis, okta_config())["sources.okta poll"].ok is None
 
 
+def test_part_that_is_refused_is_no_gap_that_is_being_filled(redis: Redis, okta_config: Any) -> None:  # noqa: ANN401
+    """The rest is done; nobody but whoever gives the permission ends it."""
+    stood(redis, blind_since=ago(9_000), done_at=ago(20), note="who was deleted cannot be asked for")
+
+    line = lines(redis, okta_config())["sources.okta poll"]
+
+    assert line.ok is False
+    assert line.found.endswith("who was deleted cannot be asked for")
+    assert "permission" in line.do
+
+
+def test_what_was_missed_for_good_is_told_for_a_week(redis: Redis, okta_config: Any) -> None:  # noqa: ANN401
+    """Though all goes well since."""
+    stood(redis, done_at=ago(20), missed="what happened before is lost", missed_at=ago(6 * 86_400))
+    found = lines(redis, okta_config())
+    stood(redis, done_at=ago(20), missed="what happened before is lost", missed_at=ago(8 * 86_400))
+
+    assert found["sources.okta poll"].ok is True
+    assert found["sources.okta poll missed"].ok is None
+    assert found["sources.okta poll missed"].found.endswith("what happened before is lost")
+    assert "sources.okta poll missed" not in lines(redis, okta_config())
+
+
+def test_moment_that_is_yet_to_come_is_a_fault(redis: Redis, okta_config: Any) -> None:  # noqa: ANN401
+    """Nothing was done next week."""
+    stood(redis, done_at=ago(-7 * 86_400))
+
+    line = lines(redis, okta_config())["sources.okta poll"]
+
+    assert line.ok is False
+    assert "a clock of ours" in line.found
+
+
+def test_permission_that_is_missing_is_unsure(redis: Redis, okta_config: Any) -> None:  # noqa: ANN401
+    """All that may be told is told."""
+    stood(redis, done_at=ago(20), note="members of groups are not watched")
+
+    line = lines(redis, okta_config())["sources.okta poll"]
+
+    assert line.ok is None
+    assert line.found.endswith("members of groups are not watched")
+
+
 def test_poll_that_nobody_makes_is_a_fault(redis: Redis, okta_config: Any) -> None:  # noqa: ANN401
     """All workers of the look-ups are dead: nobody is left to say so but the time."""
     stood(redis, done_at=ago(4_000))
@@ -132,7 +175,7 @@ def test_poll_that_is_off_is_not_told(redis: Redis, okta_config: Any) -> None:  
 
 def test_metrics_say_since_when(redis: Redis) -> None:
     """Silent and blind, in seconds, for each source; what is overdue counts as blind, though nobody notes it."""
-    name_sources(redis, ["okta", "hris"])
+    name_sources(redis, {"okta": [POLL, SUBSCRIPTIONS], "hris": TASKS})
     hear(redis, 300)
     stood(redis, done_at=ago(20))
     other = Watch(begun_at=ago(500), every_seconds=60, due_at=ago(400), done_at=ago(450))
@@ -155,10 +198,10 @@ def test_metrics_say_since_when(redis: Redis) -> None:
 
 def test_source_that_is_gone_is_measured_no_more(redis: Redis) -> None:
     """What is known of it stays, for it may come back."""
-    name_sources(redis, ["okta", "hris"])
+    name_sources(redis, {"okta": [POLL], "hris": []})
     since = redis.hget(keys.watch("okta"), "since")
-    name_sources(redis, ["hris"])
-    name_sources(redis, ["okta"])
+    name_sources(redis, {"hris": []})
+    name_sources(redis, {"okta": [POLL]})
 
     assert redis.smembers(keys.SOURCES) == {b"okta"}
     assert redis.hget(keys.watch("okta"), "since") == since

@@ -15,6 +15,9 @@ from workers.watch.sources import Watching
 TELL = "see that the vendor still sends to its hook; what it did not send is not known here{polled}"
 RUN = "run a worker of the lane lookups"
 ACT = "mend that; what happened since then is asked for when it works"
+CLOCKS = "set the clocks of all workers; it is asked for all the same"
+GIVE = "give the permission; what happened since then is asked for when it is given"
+MISSED = "look in the directory who left or changed then, and see that every target agrees; no poll will tell"
 UNITS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
 
 
@@ -25,7 +28,7 @@ def look_at(redis: Redis, config: Config, watching: Watching) -> Iterator[Line]:
         found = watched(redis, name)
         yield _silence(name, section, found.heard_at, found.since, now)
         for task in watching.tasks[name]:
-            yield _task(name, task, found.tasks.get(task.name), now)
+            yield from _task(name, task, found.tasks.get(task.name), now)
 
 
 def _silence(name: str, section: Source, heard_at: float | None, since: float | None, now: float) -> Line:
@@ -44,16 +47,29 @@ def _silence(name: str, section: Source, heard_at: float | None, since: float | 
     return Line(what, True, text)
 
 
-def _task(name: str, task: Task, watch: Watch | None, now: float) -> Line:
+def _task(name: str, task: Task, watch: Watch | None, now: float) -> Iterator[Line]:
     what = f"sources.{name} {task.name}"
     if watch is None:
-        return Line(what, None, "not begun", RUN)
+        yield Line(what, None, "not begun", RUN)
+        return
+    if missed := watch.missed_lately(now):
+        yield Line(f"{what} missed", None, f"found {_moment(watch.missed_at)}: {missed}", MISSED)
+    if watch.is_ahead(now):
+        at = _moment(max(watch.done_at or watch.begun_at, watch.due_at))
+        yield Line(what, False, f"noted for {at}, which is too far ahead: a clock of ours is, or was, wrong", CLOCKS)
+    else:
+        yield _standing(what, task, watch, now)
+
+
+def _standing(what: str, task: Task, watch: Watch, now: float) -> Line:
     unseen = watch.unseen_since(now)
     blind = f"blind since {_moment(unseen)}" if unseen is not None else "nothing unseen"
     if watch.fault:
         return Line(what, False, f"{blind}, {watch.tries} tries: {watch.fault}", ACT)
     if watch.is_overdue(now):
         return Line(what, False, f"{blind}: nobody asks any more", RUN)
+    if watch.is_partial:
+        return Line(what, False, f"{blind}: {watch.note or 'a part may not be read'}", GIVE)
     if unseen is not None:
         return Line(what, None, f"{blind}: {watch.note or 'catching up'}", "look again in a while")
     text = f"done {_ago(now - (watch.done_at or now))} ago, every {_ago(task.every.total_seconds())}"

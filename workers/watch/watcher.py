@@ -21,14 +21,13 @@ from lifecycle import keys
 from lifecycle.errors import GatepostError, Postponed
 from lifecycle.leases import LeaseLost
 from lifecycle.log import fault
-from lifecycle.watching import Watch, name_sources, watch_of
+from lifecycle.watching import NAMED_SECONDS_MAX, Watch, name_sources, watch_of
 from workers.watch.base import Task, Turn, retry_at
 from workers.watch.lease import Lease, take
 from workers.watch.replies import Replies
 
 TICK_SECONDS, TROUBLE_SECONDS = 1.0, 5.0
-# What the other side asks to wait for is obeyed up to this.
-NAMED_SECONDS_MAX = 3_600.0
+UNREADABLE = "how it stood could not be read, so it was begun anew"
 
 log = structlog.get_logger()
 
@@ -50,12 +49,13 @@ class Watcher:
         self._tasks = tasks
         self._replies = replies
         self._clock = clock
+        self._corrected: dict[tuple[str, str], float] = {}
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="watcher")
 
     def start(self) -> None:
         """Say which sources there are, and begin."""
-        name_sources(self._redis, list(self._tasks))
+        name_sources(self._redis, {name: [task.name for task in tasks] for name, tasks in self._tasks.items()})
         self._thread.start()
 
     def stop(self) -> None:
@@ -101,15 +101,16 @@ class Watcher:
         watch = watch_of(self._redis, source, task.name)
         if watch is None:
             return True
-        every = task.every.total_seconds()
+        now, every = self._clock(), task.every.total_seconds()
+        if watch.is_ahead(now):
+            # A clock that stays ahead writes so again after each turn of ours.
+            return abs(now - self._corrected.get((source, task.name), float("-inf"))) >= every
         # One that is done more often than before is not waited for as long as before.
         due_at = watch.due_at if watch.fault else min(watch.due_at, (watch.done_at or watch.begun_at) + every)
-        return due_at <= self._clock() or (watch.fault is None and task.is_called())
+        return due_at <= now or (watch.fault is None and task.is_called())
 
     def _take_turn(self, source: str, task: Task, lease: Lease) -> None:
-        every = task.every.total_seconds()
-        before = watch_of(self._redis, source, task.name) or Watch(begun_at=self._clock(), every_seconds=every)
-        latest = before = before.model_copy(update={"every_seconds": every})
+        latest = before = self._stands(source, task)
 
         def keep(watch: Watch) -> None:
             nonlocal latest
@@ -131,6 +132,18 @@ class Watcher:
             keep(latest.failed(f"a fault of ours: {type(error).__name__}", again_at, blind=True))
             raise
         _tell(source, task.name, before, latest)
+
+    def _stands(self, source: str, task: Task) -> Watch:
+        """Return how a task stands, to go on from there."""
+        now, every = self._clock(), task.every.total_seconds()
+        watch = watch_of(self._redis, source, task.name)
+        if watch is None:
+            begun = Watch(begun_at=now, every_seconds=every)
+            return begun.miss(UNREADABLE, now) if self._redis.hexists(keys.watch(source), task.name) else begun
+        if watch.is_ahead(now):
+            self._corrected[source, task.name] = now
+            log.warning("watch.clock_ahead", source=source, task=task.name)
+        return watch.as_of(now).model_copy(update={"every_seconds": every})
 
     def _again_at(self, error: GatepostError, watch: Watch) -> float:
         now = self._clock()
