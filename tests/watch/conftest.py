@@ -1,6 +1,7 @@
 """The vendors' stand-ins, and a watcher whose clock a test moves."""
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from redis import Redis
@@ -8,7 +9,9 @@ from redis import Redis
 from lifecycle.watching import Watch, watch_of
 from tests.watch.graph_tenant import BASE, BEARER, GraphTenant
 from tests.watch.okta_org import TOKEN, OktaOrg
+from workers.directories import entra_delta
 from workers.directories.api import Api
+from workers.directories.changes import Changes
 from workers.directories.credentials import Static
 from workers.http import Http
 from workers.watch.base import Task
@@ -17,6 +20,8 @@ from workers.watch.watcher import Watcher
 
 START = 1_772_438_400.0
 SOURCE = "okta"
+MINUTE = timedelta(minutes=1)
+TRACKED = entra_delta.Tracked(("accountEnabled", "department"))
 
 
 class Clock:
@@ -39,6 +44,31 @@ class Clock:
 def clock() -> Clock:
     """Give a clock."""
     return Clock()
+
+
+def machine_clock() -> Clock:
+    """Give the clock of this machine, as vendors have it; a test moves it on."""
+    clock = Clock()
+    clock.now = datetime.now(UTC).timestamp()
+    return clock
+
+
+def delta(api: Api, position: str | None, now: datetime) -> Changes:
+    """Follow the delta queries."""
+    return entra_delta.changes(api, position, now, TRACKED)
+
+
+class Told:
+    """A directory that tells changes by one of the modules."""
+
+    def __init__(self, step: Callable[[Api, str | None, datetime], Changes], api: Api) -> None:
+        """Keep both."""
+        self._step = step
+        self.api = api
+
+    def changes(self, position: str | None, now: datetime) -> Changes:
+        """Make one step."""
+        return self._step(self.api, position, now)
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from lifecycle.errors import Postponed
 from lifecycle.event import Event
 from lifecycle.queue import PUT, JobWriter, put_arguments
 from lifecycle.watching import POLL
-from tests.watch.conftest import SOURCE, Clock, Watching, refs, stands
+from tests.watch.conftest import MINUTE, SOURCE, Clock, Told, Watching, delta, machine_clock, refs, stands
 from tests.watch.graph_tenant import BASE, GraphTenant
 from tests.watch.loopback import Reply
 from tests.watch.okta_org import LOGS, OktaOrg
@@ -23,26 +22,7 @@ from workers.directories.api import Api
 from workers.directories.changes import Changes
 from workers.watch.poll import Poll
 
-MINUTE = timedelta(minutes=1)
-TRACKED = entra_delta.Tracked(("accountEnabled", "department"))
-
-
-def delta(api: Api, position: str | None, now: datetime) -> Changes:
-    """Follow the delta queries."""
-    return entra_delta.changes(api, position, now, TRACKED)
-
-
-class Told:
-    """A directory that tells changes by one of the modules."""
-
-    def __init__(self, step: Callable[[Api, str | None, datetime], Changes], api: Api) -> None:
-        """Keep both."""
-        self._step = step
-        self.api = api
-
-    def changes(self, position: str | None, now: datetime) -> Changes:
-        """Make one step."""
-        return self._step(self.api, position, now)
+clock = pytest.fixture(machine_clock)
 
 
 @pytest.fixture
@@ -55,14 +35,6 @@ def okta_poll(redis: Redis, okta_api: Api) -> Poll:
 def graph_poll(redis: Redis, graph_api: Api) -> Poll:
     """Give a poll of the tenant."""
     return Poll(redis, SOURCE, Told(delta, graph_api), MINUTE)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """Give the clock of this machine, as the log has it; a test moves it on."""
-    clock = Clock()
-    clock.now = datetime.now(UTC).timestamp()
-    return clock
 
 
 def events(redis: Redis) -> list[Event]:

@@ -1,11 +1,15 @@
 """What a directory is made of that can tell what changed: it is asked again and again, each time from where it came to.
 
 It fills the gaps of notices. What it tells is a reason to look a person up and no more; nobody acts on it alone.
+
+A position is JSON. In each stands where it is one (``at``: the adapter and whom it asked), for at another address, or
+by another adapter, it leads nowhere, and the moment (``since``) before which all was told.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import NamedTuple, Protocol, runtime_checkable
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from lifecycle.event import Kind
 from workers.directories.base import Subject
@@ -39,6 +43,32 @@ class Changes(NamedTuple):
     """Why the position was none any more: what happened since then is asked for another way, until nothing is left."""
     note: str | None = None
     """What cannot be told, though the rest can."""
+    missed: str | None = None
+    """What happened, or may have, since the position was lost and can be asked for no more."""
+    partial: bool = False
+    """Whether a part of what happened since the position was lost was refused; each round asks for it again."""
+
+
+class Mark(NamedTuple):
+    """What is read of a position."""
+
+    since: datetime | None
+    """Before when all was told; None where that cannot be read."""
+    told: Mapping[str, Any] | None
+    """All that stands there; None where it is the position of another place."""
+
+
+ELSEWHERE = "the directory is asked by another adapter, or at another address, than before"
+
+
+def mark_of(position: str, at: str) -> Mark:
+    """Read a position."""
+    try:
+        told = json.loads(position)
+        since = datetime.fromisoformat(told["since"]).astimezone(UTC)
+    except (ValueError, KeyError, TypeError):
+        return Mark(None, None)
+    return Mark(since, told if told.get("at") == at else None)
 
 
 @runtime_checkable

@@ -50,6 +50,7 @@ from workers.directories.api import ANSWER_BYTES_MAX, Api, Page, Talk
 from workers.directories.base import COPIES_LAG, Glance, Opening, Record, Subject, normal
 from workers.directories.changes import Changes
 from workers.directories.credentials import Fetched, Grant, by_form
+from workers.directories.entra_delta import next_page
 from workers.directories.people import Attributes, attributes_of, id_of, present, record_of, roots, status_unknown
 from workers.http import Answer, Http
 
@@ -144,7 +145,7 @@ class EntraDirectory:
         if at_work := next(filter(_works_here, users), None):
             self._groups(talk, at_work)
         records = [self._record(user, as_of, None) for user in users]
-        return Glance.of(records, is_all=_following(page) is None)
+        return Glance.of(records, is_all=next_page(page) is None)
 
     def changes(self, position: str | None, now: datetime) -> Changes:
         """Make one step of the delta queries. Raises Postponed or Refused."""
@@ -178,7 +179,7 @@ class EntraDirectory:
 
     def _filtered(self, talk: Talk, path: str, text: str, **more: str) -> Users:
         query = self._query((MANAGER if path == USERS else {}) | {"$filter": text, **more})
-        pages = talk.pages(Page(path, query), _following, SAME_NAME_PAGES_MAX)
+        pages = talk.pages(Page(path, query), next_page, SAME_NAME_PAGES_MAX)
         return [each for page in pages for each in objects(_value(page))]
 
     def _deleted_by_ending(self, name: str) -> Users:
@@ -191,7 +192,7 @@ class EntraDirectory:
 
     def _pages(self, path: str) -> Iterator[tuple[Answer, bool]]:
         first = Page(path, self._query((MANAGER if path == USERS else {}) | {"$top": PAGE}))
-        return ((page, path == DELETED) for page in self.api.listing().pages(first, _following))
+        return ((page, path == DELETED) for page in self.api.listing().pages(first, next_page))
 
     def _query(self, query: Mapping[str, str]) -> dict[str, str]:
         fields = dict.fromkeys(["id", "accountEnabled", *roots(self.attributes)])
@@ -203,7 +204,7 @@ class EntraDirectory:
             return None
         query = {"$select": "id,displayName", "$top": GROUPS_PAGE}
         first = Page(f"{USERS}/{segment(id_of(user))}/memberOf", query)
-        pages = talk.pages(first, _following, GROUP_PAGES_MAX, of_somebody=True)
+        pages = talk.pages(first, next_page, GROUP_PAGES_MAX, of_somebody=True)
         found = [each for page in pages for each in objects(_value(page))]
         names = [each.get("displayName") for each in found if each.get("@odata.type", GROUP) == GROUP]
         if None in names:
@@ -238,12 +239,6 @@ def quoted(value: str) -> str:
 def _value(answer: Answer) -> Any:  # noqa: ANN401 - JSON
     found = read(answer)
     return found.get("value") if isinstance(found, dict) else None
-
-
-def _following(answer: Answer) -> Page | None:
-    found = read(answer)
-    link = found.get("@odata.nextLink") if isinstance(found, dict) else None
-    return Page(link) if isinstance(link, str) else None
 
 
 def _works_here(user: dict[str, Any]) -> bool | None:

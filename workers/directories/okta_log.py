@@ -2,8 +2,9 @@
 
 A *polling request*, without ``until`` and in ascending order, goes by the time at which Okta has stored an entry, so
 one that appears late is not missed, and its ``next`` link is where the next request begins, also when nothing is new.
-Where a link is not taken any more, the log is asked from the time of the last step, and some minutes before it, since
-entries and clocks may be late; what comes again bears the same ``uuid``, as does its event hook.
+Where a link is not taken any more, the log is asked from the last time at which nothing was left to read, or from the
+last entry that was read since, and some minutes before it, since entries and clocks may be late; what comes again bears
+the same ``uuid``, as does its event hook. The log has a limit of its own, which keeps no look-up waiting.
 
 Some kinds are told here and by no hook: imports, a change of the primary address or of the user type, a deletion that
 is complete. The log goes back 90 days. Permission: a token of a read-only administrator, or of a service app the scope
@@ -14,22 +15,22 @@ https://developer.okta.com/docs/reference/api/event-types/
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lifecycle.event import EVENT_ID_CHARS_MAX, Kind
-from workers.directories.answers import next_link, objects, read
+from workers.directories.answers import BAD_REQUEST, GONE, NOT_FOUND, next_link, objects, read
 from workers.directories.api import Api
 from workers.directories.base import Subject
-from workers.directories.changes import Change, Changes
+from workers.directories.changes import ELSEWHERE, Change, Changes, Mark, mark_of
 from workers.http import Answer
 
-LOGS = "/api/v1/logs"
+LOGS, LOG = "/api/v1/logs", "log"
 LIMIT = 1_000
-BAD_REQUEST, NOT_FOUND, GONE = 400, 404, 410
+LOST = frozenset({BAD_REQUEST, NOT_FOUND, GONE})
 SUCCESS = "SUCCESS"
-NOBODY = "unknown"
+UNKNOWN = "unknown"
 DELETED = "user.lifecycle.delete.completed"
 # Okta keeps entries for 90 days.
 LOG_DAYS = 89
@@ -64,35 +65,47 @@ FILTER = " or ".join(f'eventType eq "{word}"' for word in WORDS)
 
 def changes(api: Api, position: str | None, now: datetime) -> Changes:
     """Read one page of the log. Raises Postponed or Refused."""
-    link, since = _where(position, now)
-    answer = _ask(api, link, since)
-    if answer.status in {BAD_REQUEST, NOT_FOUND, GONE}:
-        floor = now - timedelta(days=LOG_DAYS)
-        lost = "Okta does not take the place in its log any more: it is read again from the time of the last poll"
-        if since - OVERLAP < floor:
-            lost = f"the last poll is older than the {LOG_DAYS} days that Okta's log goes back: what was before is lost"
-        return Changes((), _position(None, max(since - OVERLAP, floor)), more=True, lost=lost)
-    found = objects(read(answer))
+    api, at = api.apart(LOG, yields=False), f"okta {api.origin}"
+    mark = mark_of(position, at) if position else Mark(now - FIRST, {})
+    if mark.told is None or mark.since is None:
+        return _again(at, mark.since, now, ELSEWHERE)
+    # A clock that was ahead may have written it.
+    since = min(mark.since, now)
+    answer = _ask(api, mark.told.get("next"), since)
+    if answer.status in LOST:
+        return _again(at, since, now, "Okta does not take the place in its log any more")
+    found, following = objects(read(answer)), next_link(answer)
+    reached = _reached(found, since, now)
     # Without a link, which is not to be, the log is read again from a while before.
-    following = next_link(answer)
-    at = _position(following, now if following else max(now - OVERLAP, since))
-    return Changes(tuple(_each(found, now)), at, more=bool(found) and following is not None)
+    reached = reached if following else max(reached - OVERLAP, since)
+    return Changes(tuple(_each(found, now)), _position(at, following, reached), more=bool(found) and bool(following))
 
 
-def _where(position: str | None, now: datetime) -> tuple[str | None, datetime]:
-    if position is None:
-        return None, now - FIRST
-    told = json.loads(position)
-    return told["next"], datetime.fromisoformat(told["since"])
+def _again(at: str, since: datetime | None, now: datetime, why: str) -> Changes:
+    """Let the log be read again from before a moment, as far as it goes back."""
+    floor, missed = now - timedelta(days=LOG_DAYS), None
+    if since is None:
+        missed, since = f"what happened before {now - FIRST:%Y-%m-%d %H:%MZ}: {why}", now - FIRST
+    elif since < floor:
+        missed = f"what happened from {since:%Y-%m-%d} to {floor:%Y-%m-%d}: Okta's log goes back {LOG_DAYS} days"
+    since = min(since, now)
+    lost = f"{why}: it is read again from the time up to which it had told all"
+    return Changes((), _position(at, None, max(since - OVERLAP, floor)), more=True, lost=lost, missed=missed)
 
 
-def _position(link: str | None, since: datetime) -> str:
-    return json.dumps({"since": since.isoformat(), "next": link})
+def _reached(found: Sequence[Mapping[str, Any]], since: datetime, now: datetime) -> datetime:
+    """Return up to when all is read: up to now only where nothing is left, for a page may be of hours ago."""
+    last = _moment(found[-1].get("published"), since) if found else now
+    return max(since, min(last, now))
+
+
+def _position(at: str, link: str | None, since: datetime) -> str:
+    return json.dumps({"at": at, "since": since.isoformat(), "next": link})
 
 
 def _ask(api: Api, link: str | None, since: datetime) -> Answer:
     if link is not None:
-        return api.talk().get(link, allow={BAD_REQUEST, NOT_FOUND, GONE})
+        return api.talk().get(link, allow=LOST)
     text = since.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     query = {"since": text, "sortOrder": "ASCENDING", "limit": str(LIMIT), "filter": FILTER}
     return api.talk().get(LOGS, query)
@@ -117,14 +130,14 @@ def _subject(targets: object) -> Subject | None:
         found = each.get("id")
         if each.get("type") == "User" and isinstance(found, str) and 0 < len(found) <= EVENT_ID_CHARS_MAX:
             login = each.get("alternateId")
-            known = isinstance(login, str) and login != NOBODY and 0 < len(login) <= EVENT_ID_CHARS_MAX
+            known = isinstance(login, str) and login != UNKNOWN and 0 < len(login) <= EVENT_ID_CHARS_MAX
             return Subject(found, login if known else None, None)
     return None
 
 
-def _moment(found: object, now: datetime) -> datetime:
+def _moment(found: object, otherwise: datetime) -> datetime:
     try:
         moment = datetime.fromisoformat(str(found))
     except ValueError:
-        return now
+        return otherwise
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -12,6 +12,7 @@ import structlog
 from redis import Redis
 
 from lifecycle import keys, metrics
+from lifecycle.errors import Postponed
 from lifecycle.event import EVENTS_MAX, Event, Kind, Profile
 from lifecycle.queue import LOOKUPS, PUT, JobWriter, put_arguments
 from lifecycle.watching import POLL, Watch
@@ -21,6 +22,8 @@ from workers.watch.base import Turn, next_at
 
 # Of one turn; what is left comes with the next.
 STEPS_MAX = 50
+# A place that the directory named just now and does not take will not be taken at once either.
+LOSSES_MAX = 1
 # While so many jobs wait to be looked up, a catch-up with everybody waits too.
 BACKLOG_MAX, BACKLOG_SECONDS = 1_000, 5.0
 SHOWN_CHARS = 12
@@ -51,15 +54,19 @@ class Poll:
 
     def run(self, watch: Watch, turn: Turn) -> Watch:
         """Ask until nothing is left, or for as long as a turn may last."""
+        losses = 0
         for _ in range(STEPS_MAX):
             turn.lease.renew()
             now = turn.clock()
             found = self._directory.changes(watch.position or None, datetime.fromtimestamp(now, UTC))
             self._put(found.found, now)
-            watch = _after(watch, found)
+            watch = self._after(watch, found, now)
             turn.keep(watch)
+            losses += found.lost is not None
+            if losses > LOSSES_MAX:
+                raise Postponed("the directory does not take the places that it names", reason="position")
             if not found.more:
-                return watch.done(now, next_at(now, self.every))
+                return _done(watch, found, now, next_at(now, self.every))
             if turn.lease.is_long or self._is_behind():
                 break
         return watch.model_copy(update={"due_at": turn.clock() + (BACKLOG_SECONDS if self._is_behind() else 0)})
@@ -89,6 +96,18 @@ class Poll:
                 pipe.execute()
             log.info("poll.found", source=self._source, events=len(events), new=new)
 
+    def _after(self, watch: Watch, found: Changes, now: float) -> Watch:
+        """Return how the poll stands after a step."""
+        if found.lost:
+            log.warning("poll.position_lost", source=self._source, reason=found.lost)
+            watch = watch.blind()
+        if found.missed:
+            log.error("poll.missed", source=self._source, reason=found.missed)
+            watch = watch.miss(found.missed, now)
+        shown = f"...{found.position[-SHOWN_CHARS:]}"
+        note = found.lost or found.note or (watch.note if found.more else None)
+        return watch.model_copy(update={"position": found.position, "shown": shown, "note": note})
+
 
 def _event(source: str, change: Change, now: datetime) -> Event:
     """Return a change as an event, to be looked up."""
@@ -107,11 +126,7 @@ def _event(source: str, change: Change, now: datetime) -> Event:
     )
 
 
-def _after(watch: Watch, found: Changes) -> Watch:
-    """Return how the poll stands after a step."""
-    if found.lost:
-        log.warning("poll.position_lost", reason=found.lost)
-        watch = watch.blind()
-    shown = f"...{found.position[-SHOWN_CHARS:]}"
-    note = found.lost or found.note or (watch.note if found.more else None)
-    return watch.model_copy(update={"position": found.position, "shown": shown, "note": note})
+def _done(watch: Watch, found: Changes, now: float, due_at: float) -> Watch:
+    """Return the poll done; as blind as before where a part of what happened meanwhile was refused."""
+    done = watch.done(now, due_at)
+    return done.model_copy(update={"blind_since": watch.blind().blind_since}) if found.partial else done

@@ -17,6 +17,7 @@ from lifecycle.errors import Misconfigured, Refused
 from lifecycle.fields import HttpUrl, Section, Words
 from lifecycle.stream import Stream as StreamSection
 from lifecycle.stream import metadata_url
+from lifecycle.watching import SUBSCRIPTIONS
 from workers.directories.answers import read
 from workers.directories.api import ANSWER_BYTES_MAX, Api
 from workers.directories.base import Directory
@@ -39,7 +40,7 @@ OK = 200
 
 
 @runtime_checkable
-class Asked(Protocol):
+class OverHttp(Protocol):
     """A directory that is asked over HTTP, and can be asked more than who works here."""
 
     @property
@@ -78,7 +79,7 @@ def watching(config: Config, directories: Mapping[str, Directory], redis: Redis)
         except Misconfigured as error:
             lines += error.lines
         if section.adapter == REPLIED and (api := _api(directory)):
-            apis[name] = api
+            apis[name] = api.apart("replies", yields=True)
     if lines:
         raise Misconfigured(lines)
     return Watching(tasks, apis)
@@ -93,14 +94,15 @@ def _tasks(name: str, section: Source, directory: object, redis: Redis) -> Itera
         line = f"sources.{name}.poll: found {found}; allowed: 0s, for it has no directory that can tell what changed"
         raise Misconfigured([line])
     if section.adapter == SUBSCRIBED and section.url and section.secrets and (api := _api(directory)):
-        yield Subscriptions(redis, Wanted(name, section.url, section.secrets[0].value), api)
+        wanted = Wanted(name, section.url, section.secrets[0].value)
+        yield Subscriptions(redis, wanted, api.apart(SUBSCRIPTIONS, yields=True))
     if section.adapter == STREAMED:
         yield from _stream(name, section, redis)
 
 
 def _api(directory: object) -> Api | None:
     """Return how a directory is asked; None for one that is not asked over HTTP."""
-    return directory.api if isinstance(directory, Asked) else None
+    return directory.api if isinstance(directory, OverHttp) else None
 
 
 def _stream(name: str, section: Source, redis: Redis) -> Iterator[Task]:

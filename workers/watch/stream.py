@@ -24,7 +24,7 @@ from lifecycle.hearing import fingerprint, forget_upkeep, upkeep
 from lifecycle.stream import Stream as Section
 from lifecycle.verification import make_state, seals
 from lifecycle.watching import STREAM, Watch
-from workers.directories.answers import read
+from workers.directories.answers import CONFLICT, NOT_FOUND, TOO_MANY, read
 from workers.directories.api import Api
 from workers.http import Answer
 from workers.watch.base import Turn, next_at
@@ -34,7 +34,6 @@ EVERY = timedelta(minutes=5)
 VERIFIED_SECONDS_MAX = 900.0
 PUSH = "urn:ietf:rfc:8935"
 ENABLED = "enabled"
-NOT_FOUND, CONFLICT, TOO_MANY = 404, 409, 429
 VERIFICATION, UPDATED = "verification", "stream-updated"
 RISC = "https://schemas.openid.net/secevent/risc/event-type/"
 EVENTS = [f"{RISC}{name}" for name in ("account-disabled", "account-enabled", "account-purged", "identifier-changed")]

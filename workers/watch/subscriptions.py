@@ -3,6 +3,8 @@
 A subscription lives 41,760 minutes at the most. Renewing it is all that Graph's ``reauthorizationRequired`` asks for.
 Its ``clientState``, the source's first secret, cannot be changed: when another secret is first, or the address is
 another one, a new subscription is created and then the old one deleted; the receiver takes both secrets meanwhile.
+While two processes have the secrets in different orders, as in a rolling update, each makes its own with every look, at
+most one in ten minutes; that ends with the update.
 
 Graph shows no ``clientState``. What we are about to create is noted first, so whoever takes over from a process that
 died meanwhile knows what it finds, and everything else that Graph has for our address is deleted as one too many.
@@ -23,8 +25,9 @@ from redis import Redis
 from lifecycle.errors import Refused
 from lifecycle.hearing import fingerprint, forget_upkeep, upkeep
 from lifecycle.watching import SUBSCRIPTIONS, Watch
-from workers.directories.answers import objects, read
+from workers.directories.answers import NOT_FOUND, objects, read
 from workers.directories.api import Api, Page
+from workers.directories.entra_delta import next_page
 from workers.http import Answer
 from workers.watch.base import Turn, next_at
 
@@ -38,8 +41,7 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 CLIENT_STATE_CHARS_MAX = 128
 # An app has at most a hundred of them in a tenant.
 PAGES_MAX = 20
-NOT_FOUND = 404
-PATH, NEXT = "/subscriptions", "@odata.nextLink"
+PATH = "/subscriptions"
 
 log = structlog.get_logger()
 
@@ -132,7 +134,7 @@ class Visit:
     def __post_init__(self) -> None:
         """Ask what there is."""
         self.turn.lease.renew()
-        pages = self.api.talk().pages(Page(PATH), _following, PAGES_MAX)
+        pages = self.api.talk().pages(Page(PATH), next_page, PAGES_MAX)
         self.there = {str(each.get("id")): each for page in pages for each in objects(read(page).get("value"))}
 
     def tend(self, resource: str) -> None:
@@ -211,11 +213,6 @@ def _noted(watch: Watch) -> dict[str, list[Sequence[str]]]:
 def _until(watch: Watch) -> float:
     """Return when the subscription that is needed ends; long ago where there is none."""
     return float(json.loads(watch.position)["until"]) if watch.position else 0.0
-
-
-def _following(answer: Answer) -> Page | None:
-    link = read(answer).get(NEXT)
-    return Page(str(link)) if link else None
 
 
 def _ends(now: datetime) -> str:

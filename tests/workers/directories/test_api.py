@@ -1,6 +1,7 @@
 """How a directory is asked: what is sent, how pages end, and to whom credentials go."""
 
 import json
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +13,8 @@ from redis import Redis
 from lifecycle import keys
 from lifecycle.errors import Postponed, Refused
 from lifecycle.secrets import Secret
-from workers.directories.answers import limited_until, next_link, segment
+from workers.directories import entra_delta, okta_log
+from workers.directories.answers import clean, limited_until, next_link, segment
 from workers.directories.api import Api, Page
 from workers.directories.credentials import Fetched, Grant, Static, basic, by_form, signed
 from workers.http import Answer, Http
@@ -127,6 +129,138 @@ def test_pause_that_somebody_spoilt_is_none(redis: Redis, spoilt: bytes) -> None
     redis.set(keys.rests(directory.credential.name), spoilt)
 
     assert directory.talk().get("/x").status == 200
+
+
+SOON = {"retry-after": "120"}
+
+
+def asks(directory: Api) -> bool:
+    """Tell whether it may be asked."""
+    try:
+        directory.talk().get("/x")
+    except Postponed:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("yields", "waits"), [(False, False), (True, True)])
+def test_limit_of_its_own_keeps_no_others_waiting(redis: Redis, *, yields: bool, waits: bool) -> None:
+    """A poll is asked to pause, and look-ups go on; one that shares their limit waits for it, too."""
+    answers = iter([httpx.Response(429, headers=SOON), *[httpx.Response(200, json=[])] * 9])
+    directory = api(lambda _: next(answers), redis)
+    poll = directory.apart("poll", yields=yields)
+
+    refused = [asks(poll), asks(poll)]
+    looked = asks(directory)
+    redis.flushall()
+    directory.rest(datetime.now(UTC) + timedelta(minutes=1))
+
+    assert (refused, looked) == ([False, False], True)
+    assert (asks(directory), asks(poll)) == (False, not waits)
+
+
+def test_log_of_okta_has_a_limit_of_its_own(redis: Redis) -> None:
+    """Used up, it stops no look-up."""
+    reset = str(int(datetime.now(UTC).timestamp()) + 55)
+    spent = {"x-rate-limit-remaining": "0", "x-rate-limit-reset": reset}
+    directory = api(lambda _: httpx.Response(200, json=[], headers=spent), redis)
+
+    okta_log.changes(directory, None, datetime.now(UTC))
+
+    assert directory.rests_until() is None
+    with pytest.raises(Postponed, match="pause"):
+        okta_log.changes(directory, None, datetime.now(UTC))
+
+
+def test_delta_queries_wait_for_look_ups_and_not_the_other_way_round(redis: Redis) -> None:
+    """Graph has one limit for both, and look-ups are what it is for."""
+    tracked = entra_delta.Tracked(("accountEnabled",))
+    directory = api(lambda _: httpx.Response(429, headers=SOON), redis)
+
+    with pytest.raises(Postponed):
+        entra_delta.changes(directory, None, datetime.now(UTC), tracked)
+    free = directory.rests_until()
+    redis.flushall()
+    directory.rest(datetime.now(UTC) + timedelta(minutes=1))
+
+    assert free is None
+    with pytest.raises(Postponed, match="pause"):
+        entra_delta.changes(directory, None, datetime.now(UTC), tracked)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no route for /users/ada.lee%40acme.example?x",
+        "no route for /users/ADA.LEE%40ACME.EXAMPLE",
+        'userName%20eq%20%22Ada%20Lee%22, or "Ada+Lee", or Ada Lee',
+        "nobody is bo.ray@acme.example, nor bo.ray%40acme.example",
+        "E%2F1042%23b and E/1042%23b",
+    ],
+)
+def test_errors_name_nobody_in_any_form(text: str) -> None:
+    """As it stands, as it stands in a path, and as it stands in a form."""
+    error = Refused(text, reason="refused")
+
+    clean(error, ["ada.lee@acme.example", "Ada Lee", "E/1042#b"])
+
+    for name in ("lee", "acme", "bo.ray", "1042"):
+        assert name not in error.message.lower()
+        assert name not in str(error).lower()
+
+
+class Tokens:
+    """A token endpoint, and a directory that takes what ``takes`` says."""
+
+    def __init__(self) -> None:
+        """Take nothing."""
+        self.given = 0
+        self.taken: set[str] = set()
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer."""
+        if request.url.path == "/token":
+            self.given += 1
+            return httpx.Response(200, json={"access_token": f"b-{self.given}", "expires_in": 3_600})
+        return httpx.Response(200 if request.headers["authorization"] in self.taken else 401, json={})
+
+
+def test_bearer_that_is_never_taken_is_fetched_once_more(redis: Redis) -> None:
+    """Not again for each look: the token endpoint has a limit, too."""
+    tokens = Tokens()
+    http = Http(transport=httpx.MockTransport(tokens))
+    directory = Api("https://hr.test", Fetched(NOTHING, http, redis, by_form), http, redis)
+
+    for _ in range(20):
+        with pytest.raises(Refused, match="401"):
+            directory.talk().get("/x")
+
+    assert tokens.given == 2
+
+
+def test_bearer_that_another_thread_renewed_is_taken_at_once() -> None:
+    """Two looks had sent the old one; the rest between two renewals is not for the second of them."""
+    tokens = Tokens()
+    credential = Fetched(NOTHING, Http(transport=httpx.MockTransport(tokens)), None, by_form)
+    sent, renewed = threading.Event(), threading.Event()
+    found: list[object] = []
+
+    def second() -> None:
+        found.append(credential.header(lambda: None))
+        sent.set()
+        renewed.wait(10)
+        found.append(credential.renew(forbidden=False))
+        found.append(credential.header(lambda: None))
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    sent.wait(10)
+    first = [credential.header(lambda: None), credential.renew(forbidden=False), credential.header(lambda: None)]
+    renewed.set()
+    thread.join()
+
+    assert first == found == ["Bearer b-1", True, "Bearer b-2"]
+    assert tokens.given == 2
 
 
 @pytest.mark.parametrize(
