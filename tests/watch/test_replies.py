@@ -9,6 +9,7 @@ from redis import Redis
 
 from lifecycle import keys
 from lifecycle.event import Event, Kind, State
+from lifecycle.leases import LeaseLost
 from lifecycle.people import People
 from lifecycle.person import Person
 from lifecycle.queue import lanes
@@ -143,6 +144,64 @@ def test_trouble_is_tried_again(redis: Redis, graph: GraphTenant, replies: Repli
 
     assert [status for _, status in graph.resumed] == ["completed"]
     assert [step["outcome"] for step in steps(redis)] == ["postponed", "told"]
+
+
+def test_one_that_cannot_be_read_keeps_no_other_waiting(
+    redis: Redis, graph: GraphTenant, replies: Replies, clock: Clock
+) -> None:
+    """A newer release wrote it: it is told once that can be read, or given up when no task waits any more."""
+    other = EVENT.model_copy(update={"id": "r2"})
+    settle(redis, State.APPLIED)
+    settle(redis, State.FAILED, "refused", event=other)
+    newer = json.loads(EVENT.to_json()) | {"of_a_newer_release": 1}
+    redis.hset(keys.event(EVENT.ref), "doc", json.dumps(newer))
+    replies.send_due()
+    told = list(graph.resumed)
+    redis.hset(keys.event(EVENT.ref), "doc", EVENT.to_json())
+    clock.go(60)
+    replies.send_due()
+
+    assert [status for _, status in told] == ["failed"]
+    assert [status for _, status in graph.resumed] == ["failed", "completed"]
+    assert [step["outcome"] for step in steps(redis)] == ["postponed", "told"]
+
+
+@pytest.mark.parametrize("noted", [None, "soon"])
+def test_one_that_can_never_be_read_is_given_up(
+    redis: Redis, replies: Replies, clock: Clock, noted: str | None
+) -> None:
+    """At once where nobody can tell how long it has waited."""
+    settle(redis, State.APPLIED)
+    redis.hset(keys.event(EVENT.ref), "doc", "{}")
+    if noted:
+        redis.hset(keys.event(EVENT.ref), "reply_noted", noted)
+    for _ in range(60):
+        replies.send_due()
+        clock.go(300)
+
+    assert steps(redis)[-1]["outcome"] == "given_up"
+    assert not redis.exists(keys.REPLIES)
+
+
+def test_whoever_was_away_for_too_long_notes_nothing(redis: Redis, graph: GraphTenant, replies: Replies) -> None:
+    """Its lease ran out while Graph was told: another process tells it once more, which does no harm."""
+
+    class Slow(Api):
+        """Asks for so long that another process goes on."""
+
+        def talk(self, *names: Any, **more: Any) -> Any:  # noqa: ANN401 - as in Api
+            redis.set(keys.REPLYING, "w2:token")
+            return super().talk(*names, **more)
+
+    api = replies._apis["workflows"]
+    replies._apis = {"workflows": Slow(api.base_url, api.credential, api.http)}
+    settle(redis, State.APPLIED)
+
+    with pytest.raises(LeaseLost):
+        replies.send_due()
+
+    assert (len(graph.resumed), steps(redis)) == (1, [])
+    assert redis.zscore(keys.REPLIES, EVENT.ref) is not None
 
 
 def test_refusal_is_final(redis: Redis, graph: GraphTenant, replies: Replies, clock: Clock) -> None:
