@@ -67,8 +67,8 @@ gatepost:upkeep:SOURCE                      list    what it said of itself and n
 gatepost:handshake:SOURCE                   string  a token that it handed over once; HANDSHAKE_TTL
 gatepost:jwks:SOURCE                        string  its issuer's public keys as last fetched; never expires
 gatepost:sources                            set     the names of the configured sources, for the metrics
-gatepost:watch:SOURCE                       hash    since when it is watched, and how each task stands, JSON; never
-                                                    expires
+gatepost:watch:SOURCE                       hash    since when it is watched, its tasks, and how each stands, JSON;
+                                                    never expires
 gatepost:watching:SOURCE                    string  token of the process that works on its tasks now; seconds
 gatepost:replies                            zset    refs of events of which a source waits to hear, by when it is told;
                                                     until it was told, or waits no longer

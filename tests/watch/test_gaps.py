@@ -77,6 +77,20 @@ def test_link_that_is_refused_in_the_middle_of_a_catch_up_loses_nothing(
     assert stands(redis, POLL).missed is None
 
 
+def test_org_that_could_not_be_asked_from_the_beginning_is_asked_from_then(
+    redis: Redis, okta: OktaOrg, okta_poll: Poll, watching: Watching, clock: Clock
+) -> None:
+    """Not only of the hour before it could."""
+    okta.faults = [Reply(500)]
+    watching(okta_poll).tick()
+    entry = okta.join("00u1")
+    clock.go(5 * HOURS)
+    watching(okta_poll).tick()
+
+    assert refs(redis) == [f"okta:{entry['uuid']}"]
+    assert stands(redis, POLL).blind_since is None
+
+
 def test_time_up_to_which_all_is_read_is_that_of_the_last_entry(okta: OktaOrg, okta_api: Api) -> None:
     """Only a page on which nothing is left is of now; one whose time cannot be read changes nothing."""
     okta.page = 1

@@ -22,6 +22,8 @@ from workers.watch.base import Turn, next_at
 
 # Of one turn; what is left comes with the next.
 STEPS_MAX = 50
+# Where it could not be asked from the beginning on it is asked from then, which no directory does for longer.
+FIRST_SECONDS_MAX = 80 * 86_400.0
 # A place that the directory named just now and does not take will not be taken at once either.
 LOSSES_MAX = 1
 # While so many jobs wait to be looked up, a catch-up with everybody waits too.
@@ -58,7 +60,7 @@ class Poll:
         for _ in range(STEPS_MAX):
             turn.lease.renew()
             now = turn.clock()
-            found = self._directory.changes(watch.position or None, datetime.fromtimestamp(now, UTC))
+            found = self._directory.changes(watch.position or None, _moment(watch, now))
             self._put(found.found, now)
             watch = self._after(watch, found, now)
             turn.keep(watch)
@@ -124,6 +126,12 @@ def _event(source: str, change: Change, now: datetime) -> Event:
         vendor_kind=change.word,
         hint=change.hint,
     )
+
+
+def _moment(watch: Watch, now: float) -> datetime:
+    """Return as of when a step is made: the first one as of when the watch began, for nobody asked since."""
+    first = max(min(watch.begun_at, now), now - FIRST_SECONDS_MAX)
+    return datetime.fromtimestamp(now if watch.position else first, UTC)
 
 
 def _done(watch: Watch, found: Changes, now: float, due_at: float) -> Watch:
