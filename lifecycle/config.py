@@ -1,23 +1,23 @@
 """``gatepost.toml``: read once, checked whole, typed; every secret by reference.
 
-Each fault becomes one line: the key, what was found, what is allowed. What was found is never shown where a secret
-belongs. Names of adapters are checked by the registries that hold them, in ``service`` and ``workers``.
+Each fault becomes one line, see ``lifecycle.faults``. Names of adapters are checked by the registries that hold them,
+in ``service`` and ``workers``.
 """
 
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from lifecycle import signature
 from lifecycle.directory import Directory
 from lifecycle.errors import Misconfigured
 from lifecycle.event import OPERATOR, OURSELVES
+from lifecycle.faults import told
 from lifecycle.fields import Duration, HttpUrl, Name, OpenSection, RedisUrl, Section, Zone
 from lifecycle.policy import Policy
 from lifecycle.safety import Safety
@@ -28,25 +28,6 @@ from lifecycle.target import Target
 CONFIG_VARIABLE = "GATEPOST_CONFIG"
 CONFIG_DEFAULT = "gatepost.toml"
 CONFIG_BYTES_MAX = 1_000_000
-FOUND_CHARS_MAX = 80
-
-SECRET_KEYS = frozenset(
-    {
-        "secrets",
-        "token",
-        "client_id",
-        "client_secret",
-        "client_states",
-        "admin_tokens",
-        "api_key",
-        "private_key",
-        "signing_key",
-        "credentials",
-    }
-)
-"""What stands there is a reference to a secret, or was meant to be a secret."""
-
-_CREDENTIALS = re.compile(r"//[^/]*@")
 
 
 def _signal_type(found: str) -> str:
@@ -185,10 +166,7 @@ def load(path: Path) -> Config:
 
 def parse(raw: Mapping[str, Any], base: Path) -> Config:
     """Check what a file holds; secrets by ``file:`` are read relative to ``base``. Raises Misconfigured."""
-    try:
-        return Config.model_validate(raw, context={"base": base})
-    except ValidationError as error:
-        raise Misconfigured([_line(fault) for fault in error.errors()]) from error
+    return told(lambda: Config.model_validate(raw, context={"base": base}), Config)
 
 
 Own = TypeVar("Own", bound=Section)
@@ -196,19 +174,8 @@ Own = TypeVar("Own", bound=Section)
 
 def own_options(where: str, section: OpenSection, model: type[Own]) -> Own:
     """Return the keys of a section that are its adapter's own. Raises Misconfigured, as for the file."""
-    try:
-        return model.model_validate(section.own, context={"base": section.base})
-    except ValidationError as error:
-        known = (*type(section).model_fields, *model.model_fields)
-        raise Misconfigured([_own_line(fault, where, known) for fault in error.errors()]) from error
-
-
-def _own_line(fault: Any, where: str, known: Iterable[str]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    place = [part for part in fault["loc"] if part != "[key]"]
-    key = ".".join((where, *map(str, place)))
-    is_unknown = fault["type"] == "extra_forbidden" and len(place) == 1
-    allowed = f"unknown key; allowed: {', '.join(known)}" if is_unknown else _allowed(fault, place)
-    return f"{key}: found {_found(fault, place)}; {allowed}"
+    beside = tuple(type(section).model_fields)
+    return told(lambda: model.model_validate(section.own, context={"base": section.base}), model, where, beside)
 
 
 def check_adapters(section: str, adapters: Mapping[str, str], known: Iterable[str]) -> None:
@@ -221,49 +188,3 @@ def check_adapters(section: str, adapters: Mapping[str, str], known: Iterable[st
     ]
     if lines:
         raise Misconfigured(lines)
-
-
-def _line(fault: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    where = [part for part in fault["loc"] if part != "[key]"]
-    key = ".".join(str(part) for part in where) or "the file"
-    return f"{key}: found {_found(fault, where)}; {_allowed(fault, where)}"
-
-
-def _found(fault: Any, where: list[Any]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    value = fault["input"]
-    if fault["type"] == "missing":
-        return "nothing"
-    if fault["type"] == "extra_forbidden":
-        return f"a {type(value).__name__}"  # a misspelt "secrets" may hold a literal one
-    if SECRET_KEYS & set(where):
-        is_reference = isinstance(value, str) and value.startswith(("env:", "file:"))
-        return repr(value) if is_reference else "a literal" if isinstance(value, str) else f"a {type(value).__name__}"
-    if isinstance(value, dict | list):
-        return "a table" if isinstance(value, dict) else "a list"
-    return _CREDENTIALS.sub("//...@", repr(value))[:FOUND_CHARS_MAX]
-
-
-def _allowed(fault: Any, where: list[Any]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    if fault["type"] == "extra_forbidden":
-        return f"unknown key; allowed: {', '.join(_siblings(where))}"
-    if fault["type"] == "missing":
-        return "required"
-    if fault["type"] == "string_pattern_mismatch":
-        return f"allowed: a name that matches {fault['ctx']['pattern']}"
-    message = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input should be ").splitlines()[0]
-    message = f"{message[0].lower()}{message[1:]}"
-    return message if "allowed:" in message else f"allowed: {message}"
-
-
-def _siblings(where: list[Any]) -> list[str]:
-    """Name the keys that exist at this place, by walking the models along the key."""
-    model: Any = Config
-    for part in where[:-1]:
-        is_model = isinstance(model, type) and issubclass(model, BaseModel)
-        model = model.model_fields[str(part)].annotation if is_model else _inner(model)
-    return list(model.model_fields)
-
-
-def _inner(annotation: Any) -> Any:  # noqa: ANN401 - annotations are whatever was written
-    """Step from ``dict[str, Model]`` or ``list[Model]`` into the model it holds."""
-    return next(found for found in annotation.__args__ if isinstance(found, type) and issubclass(found, BaseModel))

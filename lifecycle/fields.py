@@ -88,8 +88,14 @@ Cel = Annotated[Expression, BeforeValidator(_compiled)]
 class Section(BaseModel):
     """A table of the file: closed, frozen and strict, so that a typing error is found at the start."""
 
+    # What was found may be a secret, which no trace may show.
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
 
