@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis import Redis
 
@@ -13,9 +13,17 @@ from lifecycle import keys
 
 UPKEEP_MAX = 100
 FINGERPRINT_CHARS = 8
-AT, SECRET, KID = "at", "secret:", "kid:"
+AT, SECRET, KID, FIRST = "at", "secret:", "kid:", "first:"
 
 Commands = list[tuple[Any, ...]]
+
+
+class Use(NamedTuple):
+    """Since when a proof is in use."""
+
+    first: datetime
+    """As far as is known: of one that was first used before this was noted, a later use."""
+    last: datetime
 
 
 @dataclass(frozen=True)
@@ -24,8 +32,8 @@ class Heard:
 
     at: datetime | None
     """When the last authentic one came."""
-    uses: Mapping[str, datetime]
-    """When each proof was last used: ``secret:FINGERPRINT`` or ``kid:ID``."""
+    uses: Mapping[str, Use]
+    """Of each proof that was ever used: ``secret:FINGERPRINT`` or ``kid:ID``."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +53,18 @@ def heard_commands(source: str, uses: Mapping[str, datetime]) -> Commands:
     """Return the commands that note when each proof was used; one of no name is a source's that proves nothing."""
     marks = {name or AT: _ms(at) for name, at in uses.items()}
     marks[AT] = max(marks.values())
-    return [("HSET", keys.heard(source), *(part for mark in marks.items() for part in mark))]
+    name = keys.heard(source)
+    first = [("HSETNX", name, f"{FIRST}{proof}", _ms(at)) for proof, at in uses.items() if proof]
+    return [("HSET", name, *(part for mark in marks.items() for part in mark)), *first]
 
 
 def heard(redis: Redis, source: str) -> Heard:
     """Return what is known of a source's notices."""
     found: Any = redis.hgetall(keys.heard(source))
     marks = {name.decode(): datetime.fromtimestamp(int(value) / 1000, UTC) for name, value in found.items()}
-    return Heard(marks.pop(AT, None), marks)
+    at = marks.pop(AT, None)
+    first = {name.removeprefix(FIRST): marks.pop(name) for name in list(marks) if name.startswith(FIRST)}
+    return Heard(at, {name: Use(first.get(name, last), last) for name, last in marks.items()})
 
 
 def upkeep_commands(source: str, words: Sequence[str]) -> Commands:

@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 
 from lifecycle.errors import Unavailable
-from lifecycle.hearing import Heard, fingerprint, forget_handshake, forget_upkeep, handshake, heard, upkeep
+from lifecycle.hearing import Heard, Use, fingerprint, forget_handshake, forget_upkeep, handshake, heard, upkeep
 from service.app import create_app
 from service.ears import Ears
 from service.intake import Intake
@@ -42,19 +42,21 @@ async def test_use_of_each_secret_is_told_apart(config: MakeConfig, redis: Redis
     )
 
 
-async def test_latest_use_counts(ears: Ears, redis: Redis) -> None:
+async def test_first_and_latest_use_count(ears: Ears, redis: Redis) -> None:
     """Over several writes, and for a key of an issuer by its id."""
     for minutes, proof in (
         (0, SECRETS["standard_webhooks"]),
         (1, OLD_SECRETS["standard_webhooks"]),
         (2, "kid:k1"),
         (3, ""),
+        (4, OLD_SECRETS["standard_webhooks"]),
     ):
         ears.hear("hris", proof, AT + timedelta(minutes=minutes))
         await ears.write()
 
-    minute = timedelta(minutes=1)
-    assert heard(redis, "hris") == Heard(AT + 3 * minute, {NEW: AT, OLD: AT + minute, "kid:k1": AT + 2 * minute})
+    at = [AT + timedelta(minutes=minutes) for minutes in range(5)]
+    uses = {NEW: Use(at[0], at[0]), OLD: Use(at[1], at[4]), "kid:k1": Use(at[2], at[2])}
+    assert heard(redis, "hris") == Heard(at[4], uses)
 
 
 async def test_what_could_not_be_written_is_written_later(ears: Ears, redis_server: RedisServer) -> None:
