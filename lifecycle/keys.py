@@ -62,7 +62,8 @@ gatepost:groups-replaced:TARGET             string  that members leave a group b
 gatepost:bulk-rests:TARGET                  string  that many requests in one did not work; minutes to an hour
 gatepost:metrics                            hash    counters of the whole fleet; never expires
 gatepost:ready                              string  written by the readiness probe; a minute
-gatepost:heard:SOURCE                       hash    when it was heard last, and each secret or key first and last; never expires
+gatepost:heard:SOURCE                       hash    when it was heard last, and by which secret or key first and
+                                                    last; never expires
 gatepost:upkeep:SOURCE                      list    what it said of itself and nobody read yet; UPKEEP_TTL
 gatepost:handshake:SOURCE                   string  a token that it handed over once; HANDSHAKE_TTL
 gatepost:jwks:SOURCE                        string  its issuer's public keys as last fetched; never expires

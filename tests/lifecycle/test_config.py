@@ -363,8 +363,8 @@ class Own(Section):
     private_key: Secret | None = None
     header: Annotated[str, Field(pattern="^[a-z-]+$")] = "x"
     part: Part | None = None
-    parts: list[Part] = []
-    named: Annotated[dict[Name, Part], Field(max_length=9)] = {}
+    parts: list[Part] = Field(default_factory=list)
+    named: Annotated[dict[Name, Part], Field(max_length=9)] = Field(default_factory=dict)
 
 
 def test_adapters_own_keys_are_checked_as_the_file_is(tmp_path: Path) -> None:
