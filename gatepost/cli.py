@@ -320,7 +320,10 @@ def release(ids: list[str], actor: ActorOption = None, config: ConfigOption = No
 
 @app.command()
 def drop(ids: list[str], actor: ActorOption = None, config: ConfigOption = None) -> None:
-    """Take held events back, by the ids that `gatepost held` shows: they are ignored, and nothing is taken away."""
+    """Take held events back, by the ids that `gatepost held` shows: they are ignored, and nothing is taken away.
+
+    A notice that was set aside and that nobody needs to read is forgotten, by the id that `gatepost failed` shows.
+    """
     _each(ids, lambda event_id: _ruled(event_id, DROPPED, actor, config))
 
 

@@ -69,6 +69,9 @@ Identifier = Annotated[
     BeforeValidator(_blank_is_null),
 ]
 
+# A limit has pydantic look at the text: half a pair of surrogates, which JSON can escape, could not be kept.
+GroupName = Annotated[str, StringConstraints(max_length=PERSON_TEXT_CHARS_MAX)]
+
 
 class Profile(BaseModel):
     """What a source says of a person. A field that is not set was not mentioned; an explicit null clears."""
@@ -96,7 +99,7 @@ class Profile(BaseModel):
     start_at: Text = None
     end_at: Text = None
     source_of_truth: Text = None
-    groups: Annotated[list[str], Field(max_length=PERSON_GROUPS_MAX)] | None = None
+    groups: Annotated[list[GroupName], Field(max_length=PERSON_GROUPS_MAX)] | None = None
     custom: dict[str, Any] | None = None
 
     def told(self) -> dict[str, Any]:

@@ -3,19 +3,18 @@
 ``retry`` offers an event or a signal again and lets a target go on; a notice only the receiver can read again.
 """
 
-import base64
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from redis import Redis
 from redis.exceptions import WatchError
 
 from lifecycle import keys, standing
+from lifecycle.aside import set_aside
 from lifecycle.errors import Malformed, Unknown
 from lifecycle.event import State
 from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
@@ -28,20 +27,6 @@ RETRIED = frozenset({"event", "signal", "target"})
 Found = dict[str, Any]
 
 log = structlog.get_logger()
-
-
-class SetAside(NamedTuple):
-    """An authentic notice that our reader could not read, whole but for its credentials."""
-
-    id: str
-    source: str
-    method: str
-    query: str
-    headers: dict[str, str]
-    body: bytes
-    received_at: datetime
-    reason: str
-    detail: str
 
 
 class Failures:
@@ -81,7 +66,7 @@ class Failures:
         return {"event": event["id"], **{name: event[name] for name in wanted}}
 
     def _failed_notice(self, notice_id: str) -> Found | None:
-        notice = self.set_aside(notice_id)
+        notice = set_aside(self._redis, notice_id)
         if notice is None:
             return None
         return {
@@ -114,16 +99,6 @@ class Failures:
         if found is None:
             return None
         return {"target": target, "state": State.FAILED.value, "reason": found.reason, "detail": found.detail}
-
-    def set_aside(self, notice_id: str) -> SetAside | None:
-        """Return a notice that was set aside, as it came."""
-        found: Any = self._redis.hget(keys.notice(notice_id), "doc")
-        if not found:
-            return None
-        fields = json.loads(found)
-        fields["body"] = base64.b64decode(fields["body"])
-        fields["received_at"] = datetime.fromisoformat(fields["received_at"])
-        return SetAside(**fields)
 
     def retry(self, failure_id: str, *, actor: str) -> None:
         """Offer a failed event or signal again, or let a target go on, and record who asked.
@@ -195,20 +170,3 @@ def _anew(deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
         )
         for name, each in deliveries.items()
     }
-
-
-def set_aside_commands(notice: SetAside) -> list[tuple[Any, ...]]:
-    """Return the Redis commands that keep a notice whole, to be run in one transaction."""
-    doc = notice._asdict() | {
-        "body": base64.b64encode(notice.body).decode(),
-        "received_at": notice.received_at.isoformat(),
-    }
-    return [
-        ("HSET", keys.notice(notice.id), "doc", json.dumps(doc)),
-        ("ZADD", keys.FAILURES, time.time(), f"notice:{notice.id}"),
-    ]
-
-
-def drop_notice_commands(notice_id: str) -> list[tuple[Any, ...]]:
-    """Return the Redis commands that forget a notice that was read after all."""
-    return [("DEL", keys.notice(notice_id)), ("ZREM", keys.FAILURES, f"notice:{notice_id}")]

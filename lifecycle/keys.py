@@ -32,6 +32,7 @@ gatepost:episode:LIMIT[:TARGET]             string  when a limit began to hold, 
 gatepost:known[:TARGET]                     set     persons with a live account anywhere; who has one on that target
 gatepost:link:KEY                           string  key of the person that this one was found to be; never expires
 gatepost:notice:ID                          hash    a notice set aside whole; until it was read after all
+gatepost:aside:SOURCE                       hash    bytes of each of its notices set aside, by id; as long
 gatepost:signal:ID                          hash    type, body, person, event, target; RETENTION
 gatepost:signals                            zset    signal ids by time made; trimmed to RETENTION
 gatepost:delivery:ID:SUBSCRIBER             hash    state, attempts made, next attempt; RETENTION
@@ -198,6 +199,11 @@ def known(target: str | None) -> str:
 def notice(notice_id: str) -> str:
     """Name a notice that was set aside."""
     return f"gatepost:notice:{notice_id}"
+
+
+def aside(source: str) -> str:
+    """Name how large a source's notices are that were set aside."""
+    return f"gatepost:aside:{source}"
 
 
 def signal(signal_id: str) -> str:

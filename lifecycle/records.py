@@ -10,14 +10,15 @@ from typing import Any
 from redis import Redis
 
 from lifecycle import keys
+from lifecycle.aside import SetAside, drop_notice, set_aside
 from lifecycle.errors import Malformed, Unknown
 from lifecycle.event import OPERATOR, OURSELVES, Event, State
-from lifecycle.failures import Failures, SetAside
+from lifecycle.failures import Failures
 from lifecycle.holds import Holds, shown
 from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
 from lifecycle.person import Person
 from lifecycle.restore import restore
-from lifecycle.settlement import event_of
+from lifecycle.settlement import DROPPED, event_of
 from lifecycle.signal import iso
 
 PERSON_EVENTS_SHOWN = 20
@@ -167,10 +168,13 @@ class Records:
         return self._holds.list(after=after, limit=limit)
 
     def rule(self, event_id: str, sources: list[str], verdict: str, *, actor: str) -> str:
-        """Release or drop a held event, by its ``id`` or ``source:id``, or as the failures name it.
+        """Release or drop a held event, by its ``id`` or ``source:id``, or as the failures name it; or drop a notice.
 
         Return what came of it. Raises Unknown or Malformed.
         """
+        what, _, notice_id = event_id.partition(":")
+        if (what, verdict) == ("notice", DROPPED) and drop_notice(self._redis, notice_id, actor=actor):
+            return verdict
         return self._holds.rule(self.ref(event_id.removeprefix("event:"), sources), verdict, actor=actor)
 
     def _tried_again(self, ref: str, actor: str) -> None:
@@ -184,7 +188,7 @@ class Records:
 
     def set_aside(self, notice_id: str) -> SetAside | None:
         """Return a notice that was set aside, as it came."""
-        return self._failures.set_aside(notice_id)
+        return set_aside(self._redis, notice_id)
 
     def retry(self, failure_id: str, *, actor: str) -> None:
         """Offer again what failed; see ``lifecycle.failures``. Raises Unknown or Malformed."""

@@ -107,7 +107,7 @@ def _configured(name: str, section: Section, body_bytes_max: int) -> Configured:
     # What is only a secret's word is taken where there is no directory; what is nobody's word never is.
     rereads = assurance in UNSIGNED and (section.directory is not None or assurance is Assurance.NONE)
     limit = section.max_body_bytes or max(body_bytes_max, adapter.BODY_BYTES_MIN)
-    return Configured(name, adapter, setup, rereads, limit)
+    return Configured(name, adapter, setup, rereads, assurance is Assurance.NONE, limit)
 
 
 async def openapi(_request: Request) -> Response:

@@ -40,7 +40,7 @@ class Ears:
 
     async def pass_on(self, source: str, words: tuple[str, ...]) -> None:
         """Hand on what a source said of itself. Raises Unavailable."""
-        await self._intake.run(upkeep_commands(source, words))
+        await self._intake.note(upkeep_commands(source, words))
 
     async def keep(self, source: str, token: str) -> bool:
         """Keep the token of a handshake; returns whether it is the one that is kept now. Raises Unavailable."""

@@ -1,28 +1,24 @@
 """The one receiving endpoint: greet, verify, read, put, answer. Glue only; a source is known to its module alone."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import NamedTuple
-from urllib.parse import quote, quote_plus
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from lifecycle.errors import GatepostError, Oversized, Rejected, Unauthentic, Unknown, Unreadable
+from lifecycle.aside import SetAside, drop_notice_commands
+from lifecycle.errors import GatepostError, Malformed, Oversized, Rejected, Unauthentic, Unknown, Unreadable
 from lifecycle.event import Event, Kind
-from lifecycle.failures import SetAside, drop_notice_commands, set_aside_commands
+from service.aside import set_aside
 from service.ears import Ears
 from service.intake import Intake
 from service.sources.base import Answer, Counts, Greeting, Notice, Reading, Setup, Source
 from service.sources.documents import NOTES_MAX
 
-# Whatever proves who sent a notice stays out of what is kept.
-CREDENTIAL_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
-NOTICE_ID_CHARS = 32
 ANNOUNCED_DIGITS_MAX = 18
 METHODS = ["GET", "POST", "OPTIONS"]
 
@@ -37,6 +33,8 @@ class Configured(NamedTuple):
     setup: Setup
     rereads: bool = False
     """Whether what it says is only a hint: it signs nothing, so a directory is asked first."""
+    proves_nothing: bool = False
+    """Whether anybody may have sent what it sends, so that nothing is kept that cannot be read."""
     body_bytes_max: int = 1_000_000
 
 
@@ -103,38 +101,33 @@ class Hooks:
 
     async def _keep(self, source: Configured, notice: Notice, now: datetime) -> tuple[Answer, str]:
         reading = source.adapter.read(notice, source.setup, now)
-        if reading.faults:
-            # Before the others are kept: a notice that comes again must find both or neither done.
-            await self._set_aside(source, notice, now, _faults(reading))
-        counts = await self._put(source, reading)
+        counts, reading = await self._put(source, reading)
         if reading.upkeep:
             await self._ears.pass_on(source.name, reading.upkeep)
+        if reading.faults:
+            # After the others: a leaver among them must not wait until there is room for what cannot be read.
+            await self._set_aside(source, notice, now, _faults(reading))
         if reading.ignored:
             self._ignored.labels(source.name).inc(len(reading.ignored))
         return source.adapter.answer(counts), _result(reading, counts)
 
-    async def _put(self, source: Configured, reading: Reading) -> Counts:
+    async def _put(self, source: Configured, reading: Reading) -> tuple[Counts, Reading]:
+        """Keep the events; of the reading that is returned each that cannot be written is a fault."""
+        try:
+            return await self._put_all(source, reading), reading
+        except ValueError:
+            reading = _writable(reading)
+            return await self._put_all(source, reading), reading
+
+    async def _put_all(self, source: Configured, reading: Reading) -> Counts:
         events = tuple(map(_unproven, reading.events)) if source.rereads else reading.events
         new = await self._intake.put(events) if events else 0
         return Counts(new, len(events) - new, len(reading.ignored))
 
     async def _set_aside(self, source: Configured, notice: Notice, now: datetime, error: Unreadable) -> None:
-        notice = _without_credentials(notice, source.setup.secrets)
-        # Named by what it says, so that a vendor's retries of it are one failure.
-        name = hashlib.sha256(f"{source.name}\n{notice.query}\n".encode() + notice.body).hexdigest()[:NOTICE_ID_CHARS]
-        aside = SetAside(
-            name,
-            source.name,
-            notice.method,
-            notice.query,
-            dict(notice.headers),
-            notice.body,
-            now,
-            error.reason,
-            error.message,
-        )
-        await self._intake.run(set_aside_commands(aside))
-        log.error("notice.set_aside", source=source.name, notice=aside.id, reason=error.reason)
+        if source.proves_nothing:
+            raise Malformed(error.message, reason=error.reason) from error
+        await set_aside(self._intake, source.setup, notice, now, error)
 
     async def read_again(self, aside: SetAside) -> Counts:
         """Read a notice that was set aside once more and forget it. Raises Unreadable while the reader still fails."""
@@ -143,28 +136,30 @@ class Hooks:
             raise Unknown(f"source {aside.source!r} is no longer configured", reason="source_unknown")
         notice = Notice(aside.method, aside.query, aside.headers, aside.body)
         reading = source.adapter.read(notice, source.setup, aside.received_at)
-        counts = await self._put(source, reading)
+        counts, reading = await self._put(source, reading)
         if reading.faults:
             raise _faults(reading)
-        await self._intake.run(drop_notice_commands(aside.id))
+        if reading.upkeep:
+            await self._ears.pass_on(source.name, reading.upkeep)
+        await self._intake.run(drop_notice_commands(aside))
         return counts
-
-
-def _without_credentials(notice: Notice, secrets: Sequence[str]) -> Notice:
-    """Return a notice without whatever proves who sent it, in whichever header or place of the query that is."""
-    headers = {
-        name: value
-        for name, value in notice.headers.items()
-        if name not in CREDENTIAL_HEADERS and not any(secret in value for secret in secrets)
-    }
-    query = notice.query
-    for secret in secrets:
-        query = query.replace(secret, "").replace(quote(secret, safe=""), "").replace(quote_plus(secret), "")
-    return notice._replace(headers=headers, query=query)
 
 
 def _faults(reading: Reading) -> Unreadable:
     return Unreadable("; ".join(reading.faults[:NOTES_MAX]), reason="unreadable")
+
+
+def _writable(reading: Reading) -> Reading:
+    """Return a reading without the events of which a text is none, such as half a pair of surrogates from JSON."""
+    kept, faults = [], []
+    for event in reading.events:
+        try:
+            event.to_json()
+        except ValueError:
+            faults.append(f"{event.kind}: a text of it is none, and could not be kept")
+        else:
+            kept.append(event)
+    return reading._replace(events=tuple(kept), faults=(*reading.faults, *faults))
 
 
 def _result(reading: Reading, counts: Counts) -> str:

@@ -22,7 +22,7 @@ from lifecycle.queue import ANSWER_SECONDS, CONNECT_SECONDS, PUT, PUT_SHA, JobWr
 WAITING_MAX = 10_000
 ROUND_TRIP_MAX = 256
 
-Waiting = list[tuple[bytes, asyncio.Future[list[int]]]]
+Waiting = list[tuple[bytes, asyncio.Future[Any]]]
 
 
 class Intake:
@@ -51,14 +51,21 @@ class Intake:
         return sum([await self._put(events[start : start + EVENTS_MAX]) for start in range(0, len(events), EVENTS_MAX)])
 
     async def _put(self, events: Sequence[Event]) -> int:
+        return sum(await self._wait_for(("EVALSHA", PUT_SHA, 0, *put_arguments(events, self._writer))))
+
+    async def note(self, commands: Sequence[tuple[Any, ...]]) -> None:
+        """Run commands, in the notices' own round trip and not as one step. Raises Unavailable."""
+        await asyncio.gather(*map(self._wait_for, commands))
+
+    def _wait_for(self, command: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """Let a command join the next round trip. Raises Unavailable, now or when its answer is there."""
         if len(self._waiting) >= WAITING_MAX:
             raise Unavailable("too many notices wait for Redis", reason="overloaded")
-        future: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
-        command = pack_command(("EVALSHA", PUT_SHA, 0, *put_arguments(events, self._writer)))
-        self._waiting.append((command, future))
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((pack_command(command), future))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
-        return sum(await future)
+        return future
 
     async def run(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run commands in one transaction and return what they answer. Raises Unavailable."""

@@ -71,15 +71,24 @@ def json_body(body: bytes) -> Any:  # noqa: ANN401 - JSON
 def json_entries(body: bytes) -> list[Any]:
     """Return the events of a body that is a JSON array, one document, or one document a line.
 
-    A line that is not JSON is returned as it came, so that it fails alone. Raises Unreadable for an empty body.
+    A line that is not JSON is returned as it came, so that it fails alone. Raises Unreadable for an empty body, and for
+    too many lines.
     """
     if not body.strip():
         raise Unreadable("the body is empty", reason="unreadable")
     try:
         found = json_body(body)
     except Unreadable:
-        return [_line(line) for line in body.splitlines() if line.strip()]
+        return list(map(_line, _lines(body)))
     return found if isinstance(found, list) else [found]
+
+
+def _lines(body: bytes) -> list[bytes]:
+    """Return the lines that say something. Raises Unreadable for too many, before the first is looked at."""
+    lines = [line for line in body.splitlines() if line.strip()]
+    if len(lines) > ENTRIES_MAX:
+        raise _too_many()
+    return lines
 
 
 def _line(line: bytes) -> Any:  # noqa: ANN401 - JSON
@@ -97,7 +106,7 @@ def read_each(entries: Sequence[Found], read_one: Callable[[Found], Event | str 
     which nothing could be read.
     """
     if len(entries) > ENTRIES_MAX:
-        raise Unreadable(f"a notice has at most {ENTRIES_MAX} events", reason="too_many_events")
+        raise _too_many()
     read: list[Reading] = []
     faults: list[str] = []
     for place, found in enumerate(entries):
@@ -113,6 +122,10 @@ def read_each(entries: Sequence[Found], read_one: Callable[[Found], Event | str 
         faults=(*faults, *(fault for each in read for fault in each.faults)),
         upkeep=tuple(word for each in read for word in each.upkeep),
     )
+
+
+def _too_many() -> Unreadable:
+    return Unreadable(f"a notice has at most {ENTRIES_MAX} events", reason="too_many_events")
 
 
 def _reading(told: Event | str | Reading) -> Reading:
@@ -164,7 +177,7 @@ def custom(found: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _is_text(found: object) -> bool:
-    return isinstance(found, str) and len(found) <= PERSON_TEXT_CHARS_MAX
+    return isinstance(found, str) and len(found) <= PERSON_TEXT_CHARS_MAX and _is_said(found)
 
 
 def _is_number(found: object) -> bool:
@@ -181,10 +194,24 @@ def word_of(where: str, found: object) -> str:
 
 
 def event_id(found: str | None) -> str:
-    """Check the length of an event's id. Raises Unreadable: a key of Redis must not grow without bound."""
-    if not found or len(found) > EVENT_ID_CHARS_MAX:
+    """Check an event's id. Raises Unreadable: a key of Redis must not grow without bound, and is text.
+
+    JSON can escape half a pair of surrogates, which no encoding can say.
+    """
+    if not found or len(found) > EVENT_ID_CHARS_MAX or not _is_said(found):
         raise Unreadable(f"an event id has 1 to {EVENT_ID_CHARS_MAX} characters", reason="event_id")
     return found
+
+
+def _is_said(found: str) -> bool:
+    """Tell whether a text can be written."""
+    if found.isascii():
+        return True
+    try:
+        found.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def content_id(*parts: str | bytes) -> str:

@@ -32,6 +32,9 @@ again; one that names no user, and whatever else is told of groups, is left out.
 Of its subscriptions Graph says ``reauthorizationRequired``, at times every few minutes, and for other resources than
 these ``subscriptionRemoved`` and ``missed``; each is handed on to whoever keeps the subscription alive.
 
+A notice that cannot be read is set aside whole, ``clientState`` included, for without it nobody could tell again which
+of its items are ours: whoever reads that Redis can read the secret there.
+
 It is answered 202. Graph wants an answer within 3 seconds, sends again with growing pauses for 4 hours after anything
 but a 2xx, and then drops it. If more than a tenth of the answers take over 10 seconds, it delays, and from 15 percent
 on drops what is new for 10 minutes: the poll finds that. Two changes of a user that have neither ``sequenceNumber`` nor

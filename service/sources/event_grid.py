@@ -34,6 +34,8 @@ a repeat is seen by its id. A creation and a deletion into the recycle bin both 
 it does as Graph's own webhook; one that names none is left out. ``SubscriptionReauthorizationRequired`` and the
 deletion of the event subscription are handed on to whoever keeps it alive.
 
+What cannot be read is set aside whole, with the ``clientState`` that it has, to be sorted again by it.
+
 It is answered 200. Azure waits 30 seconds and tries again for 24 hours or 30 times, with growing pauses. It may send up
 to 5,000 events or 1 MB at once, where batches are switched on. Not described by Microsoft, so taken either way: whether
 the OPTIONS request names the event subscription, which version a token has, and whether groups name their members.

@@ -69,7 +69,6 @@ from typing import Annotated
 from uuid import uuid4
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
-from pydantic_core import PydanticSerializationError
 
 from lifecycle.errors import Unreadable
 from lifecycle.event import PERSON_FIELDS, Event, Kind
@@ -295,7 +294,7 @@ def _event(document: object, notice: Notice, setup: Setup, now: datetime) -> Eve
     told = {name: query.find(document) for name, query in options.person.items()}
     person = profile(**told, custom=custom({name: query.find(document) for name, query in options.custom.items()}))
     try:
-        event = Event(
+        return Event(
             id=_id(document, notice, setup, now),
             source=setup.name,
             kind=options.kinds[word],
@@ -306,13 +305,8 @@ def _event(document: object, notice: Notice, setup: Setup, now: datetime) -> Eve
             vendor_kind=word,
             **effect(_effective(document, options)),
         )
-        # JSON can escape half a surrogate pair, which UTF-8 cannot say: such a text could not be kept.
-        event.to_json()
     except ValidationError as error:
         raise unreadable(error) from error
-    except PydanticSerializationError as error:
-        raise Unreadable("a text is none", reason="unreadable") from error
-    return event
 
 
 def _occurred_at(document: object, notice: Notice, setup: Setup) -> datetime | None:

@@ -10,8 +10,9 @@ Set-up at Personio: create a webhook by ``POST /v2/webhooks`` (scope ``personio:
 ``CUSTOM``: the token in a header of your choice; name it in ``header``.
 
 ``NONE``: nothing proves the sender. Set ``unsigned = true`` and no ``secrets``. Then a notice is never more than a
-reason to look: what acts is what the directory says, and without one nothing happens. A URL that nobody guesses and a
-filter of addresses keep strangers from making us look.
+reason to look: what acts is what the directory says, and without one nothing happens. What cannot be read is refused by
+400 and not kept, for anybody may have sent it. A URL that nobody guesses and a filter of addresses keep strangers from
+making us look.
 
 Rotation of the token: put the new one first in ``secrets``, keep the old one second, then ``PATCH`` the webhook; drop
 the old one when ``gatepost check`` shows that it is no longer used.

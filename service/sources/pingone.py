@@ -17,7 +17,8 @@ actions that failed.
 
 PingOne sends up to 500 events a request and does not go on before it is answered with exactly 200; after about seven
 days events are lost. So an entry that cannot be read is set aside and the request is answered 200 all the same. Only a
-wrong secret and a body of more than 4 MB (``max_body_bytes``) are refused, and stop the feed until that is mended.
+wrong secret, a body of more than 4 MB (``max_body_bytes``), and what cannot be read when thousands of notices are set
+aside already stop the feed, until that is mended: nothing is lost meanwhile, and ``gatepost check`` says so.
 
 Unclear: whether the array is the whole document; one inside of ``events``, ``activities`` or ``_embedded`` and a single
 event are read as well. A member of a group is named by the address of the membership alone.

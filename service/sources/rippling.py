@@ -2,7 +2,8 @@
 
 Set-up of a partner app: in the app's settings, Integration, Webhook, the URL ``https://HOST/hooks/NAME`` and a bearer
 token, which comes back as ``Authorization: Bearer TOKEN``. Rippling can also send nothing: then write
-``unsigned = true`` and no secret, keep the address to yourself, and give the source a ``directory`` in any case.
+``unsigned = true`` and no secret, keep the address to yourself, and give the source a ``directory`` in any case; what
+then cannot be read is refused by 400 and not kept, for anybody may have sent it.
 
 Set-up of Workflow Studio: a workflow with the trigger that is meant (an end date of today, say), the action "Trigger a
 webhook", the same URL, and this payload with the workflow's own variables::

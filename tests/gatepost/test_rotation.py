@@ -7,6 +7,7 @@ import pytest
 from redis import Redis
 
 from gatepost.rotation import lines
+from lifecycle.aside import ASIDE_MAX
 from lifecycle.config import Config
 from lifecycle.hearing import fingerprint, heard_commands
 from tests.conftest import MakeConfig
@@ -92,3 +93,15 @@ def test_mark_of_before_first_uses_were_noted_is_no_proof(redis: Redis, says: Sa
     use(redis, {NEW: (1, 0)})
 
     assert says() == {"secret 1": "", "secret 2": ""}
+
+
+@pytest.mark.parametrize(("number", "ok"), [(0, None), (1, None), (ASIDE_MAX, False)])
+def test_what_is_set_aside_is_told(redis: Redis, config: MakeConfig, number: int, ok: bool | None) -> None:
+    """And that there is no room for more, which somebody has to mend before the vendor gives up."""
+    sizes = {f"notice-{each}": 10 for each in range(number)}
+    if sizes:
+        redis.hset("gatepost:aside:hris", mapping=sizes)
+
+    told = [line for line in lines(redis, config().sources) if line.what == "sources.hris set aside"]
+
+    assert [(line.ok, line.found.partition(" ")[0]) for line in told] == ([(ok, str(number))] if number else [])

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 from redis import Redis
 
+from lifecycle.aside import SetAside, drop_notice_commands, set_aside_command
 from lifecycle.errors import Malformed, Unknown
 from lifecycle.event import State
-from lifecycle.failures import SetAside, drop_notice_commands, set_aside_commands
 from lifecycle.pages import PAGE_MAX
 from lifecycle.people import People
 from lifecycle.queue import lanes
@@ -32,10 +32,10 @@ def run(redis: Redis, commands: list[tuple[object, ...]]) -> None:
 def test_notice_set_aside_comes_back_byte_for_byte(records: Records, redis: Redis) -> None:
     """Any body survives, and after it was read nothing of it is left."""
     aside = SetAside("n1", "hris", "POST", "a=b", {"x": "é"}, bytes(range(256)), datetime.now(UTC), "unreadable", "why")
-    run(redis, set_aside_commands(aside))
+    run(redis, [set_aside_command(aside)])
     found = records.set_aside("n1")
 
-    run(redis, drop_notice_commands("n1"))
+    run(redis, drop_notice_commands(aside))
 
     assert found == aside
     assert records.set_aside("n1") is None

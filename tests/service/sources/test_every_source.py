@@ -37,6 +37,8 @@ DAY = timedelta(days=1)
 NO_CREDENTIALS = frozenset({"content-type"})
 ANYTHING = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FLIPS_MAX = 400
+HALF_A_PAIR = "\ud83d"
+"""What JSON can escape, and no encoding can say."""
 HRIS = setup_of("standard_webhooks")
 
 FOLDERS = folders()
@@ -84,7 +86,7 @@ every_proven = pytest.mark.parametrize("folder", PROVEN)
 every_notice = pytest.mark.parametrize("name", NOTICES)
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(HALF_A_PAIR),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )

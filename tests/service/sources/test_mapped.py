@@ -60,7 +60,7 @@ def read(source: Setup, body: object) -> Event:
     ("options", "line"),
     [
         ({"kind": None}, "sources.hr.kind: found nothing; required"),
-        ({"header": "X-Signature"}, "sources.hr.header: found 'X-Signature'; allowed: a name that matches"),
+        ({"header": "X-Signature"}, "sources.hr.header: found a literal; allowed: a name that matches"),
         ({"algorithm": "md5"}, "sources.hr.algorithm: found 'md5'; allowed: 'sha256', 'sha512' or 'sha1'"),
         ({"kind": "type["}, "sources.hr.kind: found 'type['; allowed: a JMESPath query (Invalid jmespath expression"),
         ({"kind": ""}, "sources.hr.kind: found ''; allowed: a JMESPath query (Invalid JMESPath expression: cannot"),
