@@ -2,7 +2,7 @@
 
 The only place of this program that imports httpx. Each source whose module says where its keys are (``keys_at``) has an
 object here that its notices ask. It fetches at the start, every hour, and when an id was asked for that it does not
-know, then at most once a minute. What was fetched last is kept in Redis as well, so that a receiver that starts while
+know, then at most once a minute; until that is done the vendor is asked to send again. What was fetched last is kept in Redis as well, so that a receiver that starts while
 an issuer is away goes on to believe what it believed.
 
 An issuer that cannot be reached takes nothing away: its last keys count until it is heard again, however long.
@@ -36,6 +36,8 @@ START_SECONDS = 2.0
 """How long the start of a receiver waits for them at the most."""
 ANSWER_BYTES_MAX = 262_144
 KEYS_MAX = 100
+UNKNOWN_MAX = 100
+"""Ids that are remembered because somebody asked for them in vain."""
 RSA_BITS_MAX = 8_192
 """A larger one makes each notice slow to check, and no issuer has one."""
 HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": f"gatepost/{__version__}"}
@@ -72,28 +74,39 @@ class IssuerKeys:
         self.pace = pace
         self._keys: Mapping[str, Any] = {}
         self._fetched_at: datetime | None = None
+        self._missed: dict[str, datetime] = {}
+        self._refused: frozenset[str] = frozenset()
         self._wanted = asyncio.Event()
         self.was_asked = asyncio.Event()
         """Set when the issuer has answered once, or has not."""
 
     def find(self, kid: str, now: datetime) -> Any:  # noqa: ANN401 - as in Keys
-        """Return the key of this id. Raises Unauthentic, or Unavailable where the issuer may have it by now."""
+        """Return the key of this id. Raises Unauthentic, or Unavailable where the issuer may have it by now.
+
+        Refused is only an id that was asked for before the last fetch began, which did not find it: an issuer may have
+        rotated its keys a moment ago, and to some vendors a refusal is final.
+        """
         found = self._keys.get(kid)
         if found is not None:
             return found
-        if self._fetched_at is None or now - self._fetched_at >= timedelta(seconds=self.pace.ask):
-            self._wanted.set()
-            raise Unavailable("the issuer is being asked for its keys", reason="keys_missing")
-        raise Unauthentic("the issuer has no such key", reason="key_unknown")
+        if kid in self._refused and self._fetched_at and now - self._fetched_at < timedelta(seconds=self.pace.ask):
+            raise Unauthentic("the issuer has no such key", reason="key_unknown")
+        if len(self._missed) < UNKNOWN_MAX:
+            # One that is not remembered, in a storm of made-up ones, is found by the next fetch if it is a key's.
+            self._missed.setdefault(kid, now)
+        self._wanted.set()
+        raise Unavailable("the issuer is being asked for its keys", reason="keys_missing")
 
     @property
     def is_known(self) -> bool:
         """Tell whether there are any."""
         return self._fetched_at is not None
 
-    def take(self, found: Mapping[str, Any], at: datetime) -> None:
-        """Have these keys from now on, and no other."""
-        self._keys, self._fetched_at = found, at
+    def take(self, found: Mapping[str, Any], asked_at: datetime) -> None:
+        """Have these keys from now on, and no other; the issuer was asked for them at this moment."""
+        self._keys, self._fetched_at = found, asked_at
+        self._refused = frozenset(kid for kid, at in self._missed.items() if at < asked_at)
+        self._missed = {kid: at for kid, at in self._missed.items() if at >= asked_at}
 
     async def pause(self, seconds: float) -> None:
         """Wait until they are to be fetched again: after this time, or sooner when an unknown id was asked for."""
@@ -143,12 +156,12 @@ class Fetcher:
 
     async def _fetched(self, issuer: IssuerKeys, client: httpx.AsyncClient) -> bool:
         """Fetch once, and tell whether there are keys now."""
+        asked_at = datetime.now(UTC)
         try:
             published = await _fetch(issuer.at, client, issuer.pace.answer)
-            now = datetime.now(UTC)
-            issuer.take(usable(published), now)
+            issuer.take(usable(published), asked_at)
             log.info("keys.fetched", source=issuer.source, keys=len(published))
-            await self._save(issuer, published, now)
+            await self._save(issuer, published, asked_at)
         except Unavailable as error:
             log.warning("keys.unfetched", source=issuer.source, reason=error.reason, detail=error.message)
             return False
@@ -165,8 +178,8 @@ class Fetcher:
         except (Unavailable, ValueError, KeyError, TypeError) as error:
             log.warning("keys.unloaded", source=issuer.source, **fault(error))
 
-    async def _save(self, issuer: IssuerKeys, published: list[Any], now: datetime) -> None:
-        doc = json.dumps({"of": issuer.at, "at": now.timestamp(), "keys": published})
+    async def _save(self, issuer: IssuerKeys, published: list[Any], asked_at: datetime) -> None:
+        doc = json.dumps({"of": issuer.at, "at": asked_at.timestamp(), "keys": published})
         try:
             await self._intake.run([("SET", keys.jwks(issuer.source), doc)])
         except Unavailable as error:
@@ -195,7 +208,11 @@ def usable(published: list[Any]) -> Mapping[str, Any]:
 
 def _key(found: Any) -> RSAPublicKey | EllipticCurvePublicKey | None:  # noqa: ANN401 - JSON
     """Return one key; None for one that is for something else, or that cannot be read."""
-    if not isinstance(found, dict) or not isinstance(found.get("kid"), str) or found.get("use", "sig") != "sig":
+    if not isinstance(found, dict) or found.get("use", "sig") != "sig":
+        return None
+    kid = found.get("kid")
+    # It becomes a name in Redis, which half a pair of surrogates could not be.
+    if not isinstance(kid, str) or not kid.isprintable():
         return None
     try:
         key = jwt.PyJWK(found).key
