@@ -2,8 +2,8 @@
 
 The only place of this program that imports httpx. Each source whose module says where its keys are (``keys_at``) has an
 object here that its notices ask. It fetches at the start, every hour, and when an id was asked for that it does not
-know, then at most once a minute; until that is done the vendor is asked to send again. What was fetched last is kept in Redis as well, so that a receiver that starts while
-an issuer is away goes on to believe what it believed.
+know, then at most once a minute; until then the vendor is asked to send again. What was fetched last is kept in Redis
+as well, so that a receiver that starts while an issuer is away goes on to believe what it believed.
 
 An issuer that cannot be reached takes nothing away: its last keys count until it is heard again, however long.
 """

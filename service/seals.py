@@ -81,6 +81,10 @@ def template(found: str) -> Template:
     if names.count("body") != 1:
         msg = "{body} in it, once: what is not signed proves nothing"
         raise ValueError(msg)
+    # A body is a JSON object or list, so that nothing can be moved from it or to it, and it is still one.
+    if any(not text and "body" not in pair for text, *pair in zip(texts[1:-1], names, names[1:], strict=False)):
+        msg = "text between each two of them but for {body}, as in {id}.{timestamp}: else nobody knows where one ends"
+        raise ValueError(msg)
     return Template(texts, names)
 
 

@@ -146,10 +146,6 @@ def sign(notice: Notice, setup: Setup, now: datetime) -> Notice:
 
 
 def _sent_at(stamp: str) -> datetime | None:
-    # Nothing stands between body and time where they are signed: a nought at the end of a form could become one at the
-    # start of the time, and mean another employee.
-    if stamp.startswith("0"):
-        return None
     try:
         moment = decimal_time(stamp) or datetime.fromisoformat(stamp)
     except ValueError:

@@ -15,9 +15,8 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from lifecycle.errors import Unauthentic
 from lifecycle.fields import HttpUrl, Words
-from lifecycle.secrets import Secret
 from service.sources.base import KeysAt, Notice, OwnOptions, Setup
-from service.sources.tokens import Rules, bearer, signed, verified
+from service.sources.tokens import Rules, SigningKey, bearer, signed, verified
 
 LOGIN = "https://login.microsoftonline.com"
 ISSUERS = ("https://sts.windows.net/{}/", f"{LOGIN}/{{}}/v2.0")
@@ -46,7 +45,7 @@ class Bearer(OwnOptions):
     """Where Entra publishes its keys; none: the tenant's address in the public cloud."""
     issuers: list[Words] = Field(default_factory=list)
     """Who may have made a token; none: the tenant in the public cloud, for tokens of either version."""
-    signing_key: Secret | None = None
+    signing_key: SigningKey | None = None
     """Only for samples by ``gatepost send``: a private key in PEM, of a stand-in for Entra."""
     signing_key_id: Words = "gatepost"
     """Its ``kid``."""

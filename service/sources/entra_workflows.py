@@ -28,7 +28,8 @@ Rotation: list the new secret before the old one in ``secrets``, change the para
 It cannot promise that a body is unchanged or recent: nothing is signed, and a token proves who calls, not what they
 say. So name a directory: whatever is claimed is read there before it acts. The body has names, address and manager of
 one user; the moment is that at which the task was started. A repeat is seen by the id of the task's result. Where to
-report to is believed only if it has the form of Graph's own path; any other is not followed, and the notice set aside.
+report to is believed only if it has the form of Graph's own path; any other is not followed: the event counts, the
+notice is set aside as well, and a human must resume the task.
 
 It is answered 200, for after a 202 a Logic App would ask again and again. It waits 2 minutes, and tries 4 more times
 after 408, 429 and 5xx; that is from memory, and so is whether ``type`` comes as ``lifecycleEvent`` alone or with a name
@@ -47,7 +48,6 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from lifecycle.errors import Unreadable
 from lifecycle.event import Event, Kind, Profile
 from lifecycle.fields import Words
 from service.sources import entra_tokens
@@ -56,6 +56,7 @@ from service.sources.base import (
     Answer,
     Assurance,
     Counts,
+    HeaderName,
     Notice,
     Reading,
     Setup,
@@ -70,12 +71,15 @@ BODY_BYTES_MIN = ORDINARY_BYTES
 AUTHORIZATION = "authorization"
 LIFECYCLE_EVENT = "lifecycleEvent"
 
-# As the resume action of a task's result has it. Of ids nothing but letters, digits and hyphens, for an address of
-# Graph is made of it, to which a token goes.
+# As the resume action of a task's result has it, in any of its places and in any letter case. Of ids nothing but
+# letters, digits and hyphens, for an address of Graph is made of it, to which a token goes.
 CALLBACK = re.compile(
-    r"/identityGovernance/lifecycleWorkflows(?:/[A-Za-z]{1,32}/[0-9A-Za-z-]{1,64}){1,4}"
-    r"/taskProcessingResults/[0-9A-Za-z-]{1,64}/resume"
+    r"/identityGovernance/lifecycleWorkflows(?:/deletedItems)?(?:/[A-Za-z]{1,32}/[0-9A-Za-z-]{1,64}){1,4}"
+    r"/taskProcessingResults/[0-9A-Za-z-]{1,64}/resume",
+    re.ASCII | re.IGNORECASE,
 )
+
+NO_CALLBACK = "data.callbackUriPath is no path of a task's result at Graph: nobody is told what became of it"
 
 KINDS = {LIFECYCLE_EVENT: Kind.CHANGED}
 
@@ -90,7 +94,7 @@ def _kind(found: object) -> Kind:
 class Options(entra_tokens.Bearer):
     """The keys of its own; one of ``header`` and ``tenant`` says how the Logic App proves itself."""
 
-    header: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")] | None = None
+    header: HeaderName | None = None
     """The header, in lower case, that has the secret; none: ``authorization``."""
     kinds: dict[Words, Annotated[Kind, BeforeValidator(_kind)]] = Field(default_factory=dict)
     """What a workflow means, by its id or display name: ``joiner``, ``mover``, ``leaver`` or ``changed``."""
@@ -169,7 +173,8 @@ def read(notice: Notice, setup: Setup, now: datetime) -> Reading:
     data = parsed(_Callout, notice.body).data
     word, meaning = _meaning(data.workflow, setup.options)
     person, result = _profile(data.subject), data.taskProcessingResult
-    begun = result.createdDateTime
+    begun, reply_to = result.createdDateTime, data.callbackUriPath or None
+    is_followed = reply_to is None or CALLBACK.fullmatch(reply_to) is not None
     event = Event(
         id=event_id(result.id),
         source=setup.name,
@@ -179,9 +184,10 @@ def read(notice: Notice, setup: Setup, now: datetime) -> Reading:
         occurred_at=source_time(in_zone(begun, setup.timezone), now) if begun else now,
         received_at=now,
         vendor_kind=word,
-        reply_to=_reply_to(data.callbackUriPath),
+        reply_to=reply_to if is_followed else None,
     )
-    return Reading((event,))
+    # The person must not wait for a human because the report will.
+    return Reading((event,), faults=() if is_followed else (NO_CALLBACK,))
 
 
 def answer(counts: Counts) -> Answer:
@@ -213,12 +219,3 @@ def _profile(subject: _Subject) -> Profile:
         display_name=subject.displayName,
         manager=(manager.id or manager.email) if manager else None,
     )
-
-
-def _reply_to(path: str | None) -> str | None:
-    """Return where to report to; nowhere, if the extension does not wait. Raises Unreadable for any other place."""
-    if not path:
-        return None
-    if not CALLBACK.fullmatch(path):
-        raise Unreadable("data.callbackUriPath is no path of a task's result at Graph", reason="callback")
-    return path

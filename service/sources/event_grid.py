@@ -50,7 +50,6 @@ import json
 import re
 from datetime import datetime
 from typing import Annotated, Any
-from urllib.parse import parse_qsl, urlencode
 
 from pydantic import Field, model_validator
 
@@ -60,9 +59,20 @@ from lifecycle.fields import Words
 from lifecycle.secrets import Secret
 from service.sources import entra_tokens
 from service.sources import graph_changes as graph
-from service.sources.base import Answer, Assurance, Counts, Greeting, Notice, Reading, Setup, header_secrets, problem
+from service.sources.base import (
+    Answer,
+    Assurance,
+    Counts,
+    Greeting,
+    HeaderName,
+    Notice,
+    Reading,
+    Setup,
+    header_secrets,
+    problem,
+)
 from service.sources.documents import Part, entry, in_zone, json_body, read_each, source_time
-from service.sources.proofs import proven, the_digest, the_secret
+from service.sources.proofs import in_query, proven, the_digest, the_secret, with_query
 
 BODY_BYTES_MIN = 1_100_000
 """A batch has 1 MB at most; the rest is for what stands between the events."""
@@ -74,7 +84,6 @@ ORIGIN = "webhook-request-origin"
 VALIDATION, DELETION = "subscriptionvalidation", "subscriptiondeletion"
 DELETED = "SubscriptionDeletion"
 CODE_CHARS_MAX = 512
-QUERY_FIELDS_MAX = 20
 METHODS = ("OPTIONS", "POST")
 FOREIGN = "clientState"
 """Why an event is not ours: the word under which it is counted."""
@@ -96,7 +105,7 @@ SUBSCRIPTION_NAME = re.compile(r"[0-9A-Za-z-]{1,64}")
 class Options(entra_tokens.Bearer):
     """The keys of its own; one of ``header``, ``query`` and ``tenant`` says how the sender proves itself."""
 
-    header: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")] | None = None
+    header: HeaderName | None = None
     """The header, in lower case, that has the secret; none: ``authorization``."""
     query: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
     """The parameter of the address that has the secret."""
@@ -169,7 +178,7 @@ def verify(notice: Notice, setup: Setup, now: datetime) -> str:
     if options.tenant is not None:
         proof = entra_tokens.caller(notice, setup, now, options.app_id or EVENT_GRID_APP)
     elif options.query is not None:
-        proof = _by_query(notice, setup, options.query)
+        proof = in_query(notice, setup, options.query)
     else:
         name = options.header or AUTHORIZATION
         proof = proven(the_secret(notice.headers.get(name, ""), setup.secrets), f"the header {name}")
@@ -200,8 +209,7 @@ def sign(notice: Notice, setup: Setup, now: datetime) -> Notice:
         return entra_tokens.sign(sent, setup, now, options.app_id or EVENT_GRID_APP)
     if options.query is None:
         return sent._replace(headers={**sent.headers, options.header or AUTHORIZATION: setup.secrets[0]})
-    fields = [(name, value) for name, value in parse_qsl(notice.query) if name != options.query]
-    return sent._replace(query=urlencode([*fields, (options.query, setup.secrets[0])]))
+    return with_query(sent, setup, options.query)
 
 
 def _consent(notice: Notice, setup: Setup) -> Greeting:
@@ -216,7 +224,7 @@ def _consent(notice: Notice, setup: Setup) -> Greeting:
     if origin.lower() not in {each.lower() for each in options.origins}:
         raise Unauthentic("this origin may not send", reason="origin_unknown")
     if options.query is not None:
-        _by_query(notice, setup, options.query)
+        in_query(notice, setup, options.query)
     if SUBSCRIPTION in notice.headers:
         _known(notice.headers[SUBSCRIPTION], options)
     # The rate must be told where it is asked for; Microsoft wants it in any case.
@@ -230,16 +238,6 @@ def _code(body: bytes) -> str:
         return entry(_ValidationEvent, found[0] if isinstance(found, list) and found else found).data.validationCode
     except Unreadable as error:
         raise Malformed(error.message, reason="challenge_missing") from error
-
-
-def _by_query(notice: Notice, setup: Setup, name: str) -> str:
-    try:
-        fields = dict(parse_qsl(notice.query, errors="surrogateescape", max_num_fields=QUERY_FIELDS_MAX))
-    except ValueError as error:
-        raise Unauthentic("the query cannot be read", reason="secret_missing") from error
-    given = fields.get(name, "").encode("utf-8", "surrogateescape")
-    wanted = {secret: secret.encode() for secret in setup.secrets}
-    return proven(the_digest(given, wanted), f"the parameter {name}")
 
 
 def _known(name: str, options: Options) -> None:

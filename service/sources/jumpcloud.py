@@ -30,7 +30,6 @@ https://docs.jumpcloud.com/api/insights/directory/1.0/index.html
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any
-from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from pydantic import Field
 
@@ -50,7 +49,7 @@ from service.sources.base import (
     shared_secret,
 )
 from service.sources.documents import Part, Told, entry, json_entries, made, profile, read_each
-from service.sources.proofs import in_header, proven, the_secret, with_header
+from service.sources.proofs import in_header, in_query, with_header, with_query
 
 BODY_BYTES_MIN = ORDINARY_BYTES
 USER = frozenset({"user", "systemuser"})
@@ -118,11 +117,7 @@ answer, refuse = ok, problem
 def verify(notice: Notice, setup: Setup, now: datetime) -> str:
     """Compare the parameter of the URL, or else the header, with each live secret."""
     name = setup.options.parameter
-    if name is None:
-        return in_header(notice, setup, now)
-    # Two of them prove nothing: a proxy and we might not read the same one.
-    given = parse_qs(notice.query).get(name, [])
-    return proven(the_secret(given[0], setup.secrets) if len(given) == 1 else None, f"the parameter {name}")
+    return in_header(notice, setup, now) if name is None else in_query(notice, setup, name)
 
 
 def read(notice: Notice, setup: Setup, now: datetime) -> Reading:
@@ -133,11 +128,7 @@ def read(notice: Notice, setup: Setup, now: datetime) -> Reading:
 def sign(notice: Notice, setup: Setup, now: datetime) -> Notice:
     """Send the secret where it is expected."""
     name = setup.options.parameter
-    if name is None:
-        return with_header(notice, setup, now)
-    others = [pair for pair in parse_qsl(notice.query, keep_blank_values=True) if pair[0] != name]
-    query = urlencode([*others, (name, setup.secrets[0])])
-    return notice._replace(query=query, headers={**notice.headers, "content-type": "application/json"})
+    return with_header(notice, setup, now) if name is None else with_query(notice, setup, name)
 
 
 def _inner(found: Any) -> Any:  # noqa: ANN401 - JSON

@@ -179,7 +179,7 @@ class Options(OwnOptions):
     ]
     """The vendor's words, and ours: ``joiner``, ``mover``, ``leaver`` or ``changed``."""
     id: JmesPath | None = None
-    """Query for the event's id. Without it the id is made of the content, for which ``time`` must be in it."""
+    """Query for the event's id. Where none is found it is made of the content, for which ``time`` must be in it."""
     time: JmesPath | None = None
     """Query for when it happened: ISO 8601, or seconds or milliseconds since 1970. Without it, as signed, or now."""
     effective: JmesPath | None = None
@@ -196,8 +196,10 @@ class Options(OwnOptions):
 
     @model_validator(mode="after")
     def _check(self) -> "Options":
+        headers = [name for name in (self.header, self.timestamp_header, self.id_header) if name is not None]
         stamps = [name for name in (self.timestamp_header, self.timestamp_part) if name is not None]
         faults = {
+            "header, timestamp_header and id_header: each another": len(headers) != len(set(headers)),
             "timestamp_part: only with part": self.timestamp_part and not self.part,
             "timestamp_header or timestamp_part: one of them where signed has {timestamp}, else neither": (
                 len(stamps) != self.signed.names.count("timestamp")
@@ -205,18 +207,13 @@ class Options(OwnOptions):
             "id_header: where signed has {id}, and only there": ("id" in self.signed.names) != bool(self.id_header),
             f"person: one of {', '.join(NAMES)} at least": not self.person.keys() & set(NAMES),
             "id, id_header or time: one of them, unless every kind is changed; else two alike are taken for one": (
-                not self.tells_apart and set(self.kinds.values()) != {Kind.CHANGED}
+                not (self.id or self.id_header or self.time) and set(self.kinds.values()) != {Kind.CHANGED}
             ),
         }
         for fault, is_there in faults.items():
             if is_there:
                 raise ValueError(fault)
         return self
-
-    @property
-    def tells_apart(self) -> bool:
-        """Whether two events that are the same in all else are not the same in this."""
-        return bool(self.id or self.id_header or self.time)
 
 
 def assurance(setup: Setup) -> Assurance:
@@ -291,13 +288,14 @@ def _event(document: object, notice: Notice, setup: Setup, now: datetime) -> Eve
     word = word_of("kind", options.kind.find(document))
     if word not in options.kinds:
         return word
+    kind = options.kinds[word]
     told = {name: query.find(document) for name, query in options.person.items()}
     person = profile(**told, custom=custom({name: query.find(document) for name, query in options.custom.items()}))
     try:
         return Event(
-            id=_id(document, notice, setup, now),
+            id=_id(document, kind, notice, setup, now),
             source=setup.name,
-            kind=options.kinds[word],
+            kind=kind,
             person=person_key(person),
             profile=person,
             occurred_at=source_time(_occurred_at(document, notice, setup) or now, now),
@@ -329,10 +327,16 @@ def _effective(document: object, options: Options) -> date | None:
     return moment_of("effective", found)
 
 
-def _id(document: object, notice: Notice, setup: Setup, now: datetime) -> str:
+def _id(document: object, kind: Kind, notice: Notice, setup: Setup, now: datetime) -> str:
+    """Return the id that was sent, else one made of the content. Raises Unreadable.
+
+    Without an id and a time a later event may be the same in all else: one that only looks again is taken for another
+    in each second, and any other could be taken for a repeat.
+    """
     options: Options = setup.options
     found = options.id.find(document) if options.id else None
-    if found not in (None, ""):
+    # JSON's null, an empty text, false and nought are what stands where no id is.
+    if found not in (None, "", 0):
         return event_id(word_of("id", found))
     try:
         content = json.dumps(document, sort_keys=True)
@@ -341,4 +345,8 @@ def _id(document: object, notice: Notice, setup: Setup, now: datetime) -> str:
     given = notice.headers.get(options.id_header, "").strip() if options.id_header else ""
     if given:
         return event_id(given) if options.events is None else content_id(given, content)
-    return content_id(content) if options.tells_apart else arrival_id(now, content)
+    if options.time and moment_of("time", options.time.find(document)) is not None:
+        return content_id(content)
+    if kind is Kind.CHANGED:
+        return arrival_id(now, content)
+    raise Unreadable("neither an id nor a time is there: a repeat could not be told from another", reason="event_id")

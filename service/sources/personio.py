@@ -39,15 +39,13 @@ https://developer.personio.de/reference/post_v2-webhooks
 """
 
 from datetime import datetime
-from typing import Annotated
-
-from pydantic import Field
 
 from lifecycle.errors import Unreadable
 from lifecycle.event import Event, Kind
 from service.sources.base import (
     ORDINARY_BYTES,
     Assurance,
+    HeaderName,
     Notice,
     OwnOptions,
     Reading,
@@ -81,7 +79,7 @@ greet, keys_at, answer, refuse = no_greeting, no_keys, accepted, problem
 class Options(OwnOptions):
     """How Personio proves itself."""
 
-    header: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")] = "authorization"
+    header: HeaderName = "authorization"
     """The header that carries the secret, in lower case: of ``auth_type`` CUSTOM."""
     unsigned: bool = False
     """Whether it proves nothing, of ``auth_type`` NONE: then there are no ``secrets``."""

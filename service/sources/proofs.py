@@ -3,9 +3,12 @@
 import hmac
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl, urlencode
 
 from lifecycle.errors import Unauthentic
 from service.sources.base import Notice, Setup
+
+QUERY_FIELDS_MAX = 20
 
 
 def the_secret(given: str, secrets: Iterable[str]) -> str | None:
@@ -17,6 +20,29 @@ def in_header(notice: Notice, setup: Setup, now: datetime) -> str:  # noqa: ARG0
     """Compare the header that HeaderOptions names with each live secret: its whole value, scheme included."""
     name = setup.options.header
     return proven(the_secret(notice.headers.get(name, ""), setup.secrets), f"the header {name}")
+
+
+def in_query(notice: Notice, setup: Setup, name: str) -> str:
+    """Compare a parameter of the address with each live secret. Raises Unauthentic.
+
+    Two of one name prove nothing: a proxy and we might not read the same one.
+    """
+    try:
+        fields = parse_qsl(
+            notice.query, keep_blank_values=True, errors="surrogateescape", max_num_fields=QUERY_FIELDS_MAX
+        )
+    except ValueError as error:
+        raise Unauthentic("the query cannot be read", reason="secret_missing") from error
+    given = [value.encode("utf-8", "surrogateescape") for field, value in fields if field == name]
+    wanted = {secret: secret.encode() for secret in setup.secrets}
+    return proven(the_digest(given[0], wanted) if len(given) == 1 else None, f"the parameter {name}")
+
+
+def with_query(notice: Notice, setup: Setup, name: str) -> Notice:
+    """Send the first secret in a parameter of the address; the others stay."""
+    others = [field for field in parse_qsl(notice.query, keep_blank_values=True) if field[0] != name]
+    query = urlencode([*others, (name, setup.secrets[0])])
+    return notice._replace(query=query, headers={**notice.headers, "content-type": "application/json"})
 
 
 def with_header(notice: Notice, setup: Setup, now: datetime) -> Notice:  # noqa: ARG001 - as in Source
@@ -64,8 +90,11 @@ def recent(sent_at: datetime | None, now: datetime, tolerance: timedelta) -> Non
 
 
 def decimal_time(stamp: str, *, milliseconds: bool = False) -> datetime | None:
-    """Return the moment of a number of seconds, or milliseconds, since 1970 in a header; None for anything else."""
-    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= len("99999999999999")):
+    """Return the moment of a number of seconds, or milliseconds, since 1970 in a header; None for anything else.
+
+    A nought in front is refused: where nothing stands between a time and what is signed before it, it could be of that.
+    """
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= len("99999999999999")) or stamp.startswith("0"):
         return None
     try:
         return datetime.fromtimestamp(int(stamp) / (1000 if milliseconds else 1), UTC)

@@ -49,12 +49,11 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from lifecycle.errors import Oversized, Rejected, Unauthentic, Unreadable, Unsupported
 from lifecycle.event import Event, Kind, Profile
 from lifecycle.fields import HttpUrl, Words
-from lifecycle.secrets import Secret
 from lifecycle.stream import Stream, metadata_url
 from lifecycle.subjects import Reader
 from lifecycle.verification import PREFIX, check_state, make_state, seals
@@ -73,7 +72,7 @@ from service.sources.base import (
 )
 from service.sources.documents import AHEAD_MAX, Part, entry, epoch, event_id, profile, source_time
 from service.sources.proofs import proven, the_secret
-from service.sources.tokens import NO_TYPE, SECURITY_EVENT, Algorithm, Rules, claims_of, signed, verified
+from service.sources.tokens import NO_TYPE, SECURITY_EVENT, Algorithm, Rules, SigningKey, claims_of, signed, verified
 
 BODY_BYTES_MIN = ORDINARY_BYTES
 AGE_MAX = timedelta(days=7)
@@ -112,12 +111,16 @@ INVALID_REQUEST = "invalid_request"
 greet = no_greeting
 
 
+def _as_list(found: object) -> object:
+    return [found] if isinstance(found, str) else found
+
+
 class Options(OwnOptions):
     """The stream, as the transmitter describes it."""
 
     issuer: Words
     """``iss`` of the stream's configuration, letter by letter."""
-    audience: Words | Annotated[list[Words], Field(min_length=1)]
+    audience: Annotated[list[Words], BeforeValidator(_as_list), Field(min_length=1)]
     """``aud`` of the stream's configuration; of several one is enough."""
     metadata_url: HttpUrl | None = None
     """Where the metadata is, if not at ``/.well-known/ssf-configuration`` of the issuer."""
@@ -133,7 +136,7 @@ class Options(OwnOptions):
     """``critical_subject_members`` of the metadata: an event with one of them beside ``user`` is left out."""
     stream: Stream | None = None
     """How the stream is managed, so that it lives on; it is created for ``url`` where there is none."""
-    signing_key: Secret | None = None
+    signing_key: SigningKey | None = None
     """Only for samples by ``gatepost send``: a private key in PEM."""
     signing_key_id: Words = "gatepost"
     """Its ``kid``."""
@@ -150,11 +153,10 @@ class Options(OwnOptions):
     @cached_property
     def rules(self) -> Rules:
         """What a token must be."""
-        audiences = [self.audience] if isinstance(self.audience, str) else self.audience
         types = {SECURITY_EVENT, *({"jwt", NO_TYPE} if self.untyped else ())}
         return Rules(
             issuers=frozenset({self.issuer}),
-            audiences=frozenset(audiences),
+            audiences=frozenset(self.audience),
             algorithms=frozenset(self.algorithms),
             types=frozenset(types),
             expires=False,
@@ -267,8 +269,7 @@ def sign(notice: Notice, setup: Setup, now: datetime) -> Notice:
     if options.signing_key is None:
         msg = "signing_key, a private key of the transmitter or of a test"
         raise ValueError(msg)
-    audience = options.audience if isinstance(options.audience, str) else options.audience[0]
-    claims = {"iss": options.issuer, "aud": audience, "jti": uuid4().hex, **_claims(notice.body)}
+    claims = {"iss": options.issuer, "aud": options.audience[0], "jti": uuid4().hex, **_claims(notice.body)}
     claims |= {"iat": int(now.timestamp()), "events": _asked_now(claims.get("events"), setup, now)}
     token = signed(
         json.dumps(claims).encode(),

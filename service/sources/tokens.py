@@ -9,13 +9,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from pydantic import AfterValidator
 
 from lifecycle.errors import Unauthentic, Unreadable
+from lifecycle.secrets import Secret
 from service.sources.base import Keys, Notice
 
 TOKEN_BYTES_MAX = 32_768
@@ -28,6 +32,19 @@ LEEWAY = timedelta(minutes=2)
 SECURITY_EVENT = "secevent+jwt"
 NO_TYPE = ""
 BEARER = "bearer"
+
+
+def _private_key(found: Secret) -> Secret:
+    try:
+        load_pem_private_key(found.value.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        msg = "allowed: a private key in PEM, without a password"
+        raise ValueError(msg) from None
+    return found
+
+
+SigningKey = Annotated[Secret, AfterValidator(_private_key)]
+"""Of a configuration: what samples are signed with."""
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "ES256"]
 """What an issuer may sign with: nothing that takes a shared secret, and never ``none``."""

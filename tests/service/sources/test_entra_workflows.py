@@ -36,6 +36,9 @@ def callout(**data: Any) -> Notice:  # noqa: ANN401 - JSON
     [
         f"{GRAPH}/workflows/w1/tasks/t1/taskProcessingResults/r1/resume",
         f"{GRAPH}/workflows/w1/runs/x2/userProcessingResults/u3/taskProcessingResults/r1/resume",
+        f"{GRAPH}/deletedItems/workflows/w1/runs/x2/userProcessingResults/u3/taskProcessingResults/r1/resume",
+        f"{GRAPH}/workflows/w1/tasks/t1/taskProcessingResults/r1/resume".lower(),
+        "/identityGovernance/LifecycleWorkflows/workflows/w1/tasks/t1/taskProcessingResults/r1/resume",
     ],
 )
 def test_path_of_a_tasks_result_is_reported_to(path: str) -> None:
@@ -65,18 +68,21 @@ def test_path_of_a_tasks_result_is_reported_to(path: str) -> None:
         f"{GRAPH}/{'a/1/' * 5}taskProcessingResults/r1/resume",
         f"{GRAPH}/workflows/{'x' * 65}/taskProcessingResults/r1/resume",
         f"/users{GRAPH}/workflows/w1/tasks/t1/taskProcessingResults/r1/resume",
-        "/identitygovernance/lifecycleWorkflows/workflows/w1/tasks/t1/taskProcessingResults/r1/resume",
+        f"{GRAPH}/deletedItems/../workflows/w1/tasks/t1/taskProcessingResults/r1/resume",
+        f"{GRAPH}/wor\u212aflows/w1/tasks/t1/taskProcessingResults/r1/resume",
         f"{GRAPH}/workflows/wé/tasks/t1/taskProcessingResults/r1/resume",
         "resume",
         " ",
     ],
 )
 def test_report_goes_nowhere_else(path: str) -> None:
-    """A token of ours goes with it; so the notice is set aside, and nobody is written to."""
-    with pytest.raises(Unreadable) as error:
-        entra_workflows.read(callout(callbackUriPath=path), JOINER.setup, AT)
+    """A token of ours goes with it; so nobody is written to, and a human is told. The person waits for neither."""
+    reading = entra_workflows.read(callout(callbackUriPath=path), JOINER.setup, AT)
 
-    assert error.value.reason == "callback"
+    assert [(event.reply_to, event.person) for event in reading.events] == [
+        (None, JOINER.expected["events"][0]["person"])
+    ]
+    assert reading.faults == (entra_workflows.NO_CALLBACK,)
 
 
 @pytest.mark.parametrize(

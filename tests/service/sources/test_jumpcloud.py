@@ -19,6 +19,7 @@ def forged() -> Iterator[str]:
     yield from ("", "token", "token=", "token=%20", f"Token={sent}", f"tokens={sent}", f"x=token&{sent}")
     yield from (f"token={quote(TOKEN[:end], safe='')}" for end in range(1, len(TOKEN)))
     yield from (f"token={sent}{more}" for more in ("x", "%00", "+", "%20", "=", "/"))
+    yield from (f"token=&token={sent}", "&".join(["x=1"] * 20 + [f"token={sent}"]))
     yield from (f"token={sent}&token={sent}", f"token={sent}&token=x", f"token=x&token={sent}", f"token[]={sent}")
     yield from (f"token={sent.swapcase()}", f"token=Bearer%20{sent}", f"token={quote(sent, safe='')}")
 
@@ -56,3 +57,14 @@ def test_sample_is_sent_with_the_secret_of_today_and_all_else_of_its_query() -> 
 
     assert parse_qs(sent.query, keep_blank_values=True) == {"tenant": ["acme"], "empty": [""], "token": [old]}
     assert jumpcloud.verify(sent, setup_of("jumpcloud_token", new, old), GOOD.at) == old
+
+
+def test_secret_of_any_letters_comes_through_the_parameter() -> None:
+    """As UTF-8, however much of it is escaped."""
+    setup = setup_of("jumpcloud_token", "a+b&c=d e/schlüssel%")
+
+    sent = jumpcloud.sign(GOOD.notice, setup, GOOD.at)
+
+    assert jumpcloud.verify(sent, setup, GOOD.at) == setup.secrets[0]
+    with pytest.raises(Unauthentic):
+        jumpcloud.verify(sent._replace(query=sent.query.replace("%C3%BC", "%FC")), setup, GOOD.at)

@@ -87,6 +87,10 @@ def read(source: Setup, body: object) -> Event:
         ({"signed": "{timestamp}."}, "sources.hr.signed: found '{timestamp}.'; allowed: {body} in it, once"),
         ({"signed": "{body}{body}"}, "sources.hr.signed: found '{body}{body}'; allowed: {body} in it, once"),
         ({"signed": "{url}{body}"}, "allowed: {body}, {timestamp}, {id}, {method}, and text around them"),
+        ({"signed": "{id}{timestamp}{body}"}, "allowed: text between each two of them but for {body}, as in {id}."),
+        ({"signed": "{method}{id}.{body}"}, "allowed: text between each two of them but for {body}, as in {id}."),
+        ({**TIMED, "timestamp_header": "x-signature"}, "header, timestamp_header and id_header: each another"),
+        ({"signed": "{id}.{body}", "id_header": "x-signature"}, "header, timestamp_header and id_header: each another"),
         ({"signed": 7}, 'sources.hr.signed: found 7; allowed: a text, as in "{timestamp}.{body}"'),
         (
             {"signed": "{timestamp}.{body}"},
@@ -330,6 +334,39 @@ def test_two_alike_are_two_where_nothing_tells_them_apart() -> None:
     notice = sent({"type": "touched", "who": "E1042"})
 
     ids = [mapped.read(notice, source, AT + timedelta(seconds=late)).events[0].id for late in (0, 0, 1)]
+
+    assert ids[0] == ids[1] != ids[2]
+
+
+@pytest.mark.parametrize("found", [{}, {"id": None}, {"id": ""}, {"id": False}, {"id": 0}], ids=str)
+@pytest.mark.parametrize("options", [{"id": "id"}, {"id": None, "time": "at"}, {"id": "id", "time": "at"}], ids=str)
+def test_id_that_is_configured_and_not_found_tells_nothing_apart(
+    options: dict[str, Any], found: dict[str, object]
+) -> None:
+    """Nor does a time: what only looks again is another in each second, and what acts is set aside."""
+    told = {**{name: value for name, value in BODY.items() if name != "id"}, **found}
+    source = setup(**options, kinds={"left": "leaver", "touched": "changed"})
+
+    looks = [
+        mapped.read(sent({**told, "type": "touched"}), source, AT + timedelta(days=late)).events[0].id
+        for late in (0, 1)
+    ]
+    with pytest.raises(Unreadable) as error:
+        mapped.read(sent(told), source, AT)
+
+    assert looks[0] != looks[1]
+    assert error.value.reason == "event_id"
+
+
+def test_id_is_made_of_the_content_where_a_time_is_found() -> None:
+    """A repeat says the same, and another event another time."""
+    source = setup(id="id", time="at")
+    told = {name: value for name, value in BODY.items() if name != "id"}
+
+    ids = [
+        mapped.read(sent({**told, "at": at}), source, AT + timedelta(days=late)).events[0].id
+        for at, late in ((1_772_441_998, 0), (1_772_441_998, 1), (1_772_441_999, 1))
+    ]
 
     assert ids[0] == ids[1] != ids[2]
 

@@ -260,18 +260,27 @@ def test_keys_are_where_the_issuer_says(options: dict[str, str], expected: KeysA
         ({"issuer": ISSUER, "algorithms": ["HS256"]}, "sources.x.algorithms.0: found 'HS256'"),
         ({"issuer": ISSUER, "algorithms": []}, "sources.x.algorithms"),
         ({"issuer": ISSUER, "audience": []}, "sources.x.audience"),
+        ({"issuer": ISSUER, "audience": ""}, "sources.x.audience.0: found ''; allowed: string should have at least 1"),
+        ({"issuer": ISSUER, "audience": 7}, "sources.x.audience: found 7; allowed: a valid list"),
         ({"issuer": ISSUER, "signing_key": "literal"}, "a literal is refused"),
+        ({"issuer": ISSUER, "signing_key": "env:NO_PEM"}, "found 'env:NO_PEM'; allowed: a private key in PEM"),
+        ({"issuer": ISSUER, "stream": {"tokn": "a literal"}}, "sources.x.stream.tokn: found a str; unknown key; "),
         ({"issuer": ISSUER, "jwks_url": "https://b.example"}, "sources.x.jwks_url: found a str; unknown key"),
     ],
 )
-def test_wrong_options_are_told_at_the_start(options: dict[str, Any], line: str) -> None:
-    """Each by its key."""
+def test_wrong_options_are_told_at_the_start(
+    options: dict[str, Any], line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each by its key, once."""
+    monkeypatch.setenv("NO_PEM", "a-literal-key")
     section = Section.model_validate({"adapter": "ssf", "audience": AUDIENCE, **options})
 
     with pytest.raises(Misconfigured) as error:
         own_options("sources.x", section, ssf.Options)
 
     assert line in error.value.message
+    assert ("audience" in options) <= (len(error.value.lines) == 1)
+    assert not any(word in error.value.message for word in ("a literal'", "a-literal-key"))
 
 
 def test_sample_of_claims_is_signed() -> None:
