@@ -1,14 +1,19 @@
-"""A request as it was captured: start line, headers, blank line, exact body. Samples and fixtures have this form."""
+"""A request as it was captured: start line, headers, blank line, exact body. Samples and fixtures have this form.
+
+Lines of the head end with CR LF, or with LF where somebody wrote them with an editor.
+"""
+
+import re
 
 from service.sources.base import Notice
 
-LINE, END_OF_HEAD = "\r\n", b"\r\n\r\n"
+END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 
 
 def parse_http(found: bytes) -> Notice:
     """Return the request. Raises ValueError for what has no start line."""
-    head, _, body = found.partition(END_OF_HEAD)
-    start, *lines = head.decode("latin-1").split(LINE)
+    head, body = [*END_OF_HEAD.split(found, 1), b""][:2]
+    start, *lines = (line.removesuffix("\r") for line in head.decode("latin-1").split("\n"))
     words = start.split(" ")
     if len(words) != len(("METHOD", "TARGET", "VERSION")):
         msg = "a captured request starts with METHOD TARGET VERSION"

@@ -47,6 +47,9 @@ make a source of each with a literal, as in ``kind = "'left'"``. A number, true 
 make one by ``join(':', [event, data.status])``. A word that ``kinds`` does not have is ignored. Write ``changed`` for a
 joiner or mover whose notice has no attributes, and for whatever is told before it is so.
 
+Where neither the id nor a time is found, a repeat cannot be told from another event that is the same in all else: one
+that only looks again is then taken for another in each second, and one that acts is set aside.
+
 What a query does not find, or finds null or empty, was not mentioned: a mapped source clears no field. Dates without a
 zone are the person's, times without a zone the source's.
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.captured import parse_http
 from service.sources import SOURCES
 from service.sources.base import Notice
 from tests.conftest import ROOT, Serve
-from tests.notices import SECRETS, okta, okta_entry, setup_of
+from tests.notices import SECRETS, load, names, okta, okta_entry, setup_of
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -38,6 +39,56 @@ def test_sample_is_signed_as_the_source_would(
     assert (request["path"], base64.b64decode(request["body"])) == (f"/hooks/{source}", body)
     notice = Notice("POST", "", request["headers"], body)
     SOURCES[adapter].verify(notice, setup_of(adapter), datetime.now(UTC))
+
+
+@pytest.mark.parametrize("name", names())
+def test_captured_request_of_any_source_is_signed_anew(name: str) -> None:
+    """Handshakes too, which prove nothing or as a notice does; what it asked for in its address is still asked for."""
+    captured = load(name)
+    source = SOURCES[captured.adapter]
+
+    notice = source.sign(captured.notice, captured.setup, captured.at)
+
+    if "greeting" in captured.expected:
+        assert source.greet(notice, captured.setup, captured.at) is not None
+    else:
+        source.verify(notice, captured.setup, captured.at)
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+@pytest.mark.parametrize("body", [b"", b'{"a":\n\n1}\r\n\r\n', b"\n"])
+def test_captured_request_may_have_been_written_with_an_editor(end: bytes, body: bytes) -> None:
+    """Lines that end with LF are lines; the body is exact either way."""
+    head = end.join([b"POST /hooks/x?a=1 HTTP/1.1", b"Host: a", b"X-Two:  b: c ", b"", b""])
+
+    assert parse_http(head + body) == Notice("POST", "a=1", {"host": "a", "x-two": "b: c"}, body)
+
+
+def test_captured_request_without_a_body_may_end_with_its_head() -> None:
+    """And what is no request is told so."""
+    assert parse_http(b"GET /hooks/x HTTP/1.1\nHost: a") == Notice("GET", "", {"host": "a"}, b"")
+    with pytest.raises(ValueError, match="METHOD TARGET VERSION"):
+        parse_http(b'{"a": 1}')
+
+
+LITERAL = "hunter2-a-literal-secret"
+
+
+@pytest.mark.parametrize("command", [["--check"], []])
+def test_what_was_typed_as_a_secret_is_never_printed(config_file: Callable[..., Path], command: list[str]) -> None:
+    """Under whatever misspelt key of whatever table it stands; and no trace of ours shows it."""
+    sources = {
+        "a": {"adapter": "ssf", "issuer": "https://a.example", "audience": "a", "stream": {"tokn": LITERAL}},
+        "b": {"adapter": "ssf", "issuer": "https://a.example", "audience": "a", "signing_key": LITERAL},
+        "c": {"adapter": "hmac", "secrets": [LITERAL], "header": f"Bearer {LITERAL}"},
+        "d": {"adapter": "okta", "secrets": ["env:OKTA_HOOK_SECRET"], "header": f"Bearer {LITERAL}"},
+        "e": {"adapter": "event_grid", "secrets": ["env:OKTA_HOOK_SECRET"], "client_states": [LITERAL]},
+        "f": {"adapter": "event_grid", "secrets": ["env:OKTA_HOOK_SECRET"], "query": f"code={LITERAL}"},
+    }
+    ran = [run("--config", str(config_file(sources={name: found})), *command) for name, found in sources.items()]
+
+    assert {each.returncode for each in ran} == {2}
+    assert not any(word in each.stderr + each.stdout for each in ran for word in (LITERAL, "Traceback"))
 
 
 def test_wrong_configuration_ends_the_start_with_its_faults(config_file: Callable[..., Path], tmp_path: Path) -> None:
