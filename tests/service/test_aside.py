@@ -1,5 +1,6 @@
 """What is set aside: of whom, how much, and what is left out of it."""
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -56,7 +57,7 @@ async def test_source_without_room_is_told_to_send_again(
     What is set aside already is no other when it comes again, and room that is made is used.
     """
     await client.post("/hooks/okta", content=BROKEN, headers=OKTA)
-    redis.hset("gatepost:aside:okta", mapping=sizes)
+    redis.hset("gatepost:aside:okta", items=[part for pair in sizes.items() for part in pair])
     other = okta({**okta_entry("u-1"), "target": []}, okta_entry("u-2"))
 
     again = await client.post("/hooks/okta", content=BROKEN, headers=OKTA)
@@ -88,6 +89,28 @@ async def test_room_is_made_by_reading_again_or_by_a_drop(
     assert (dropped.status_code, again.status_code) == (202, 404)
     assert redis.keys("gatepost:notice:*") == []
     assert redis.zcard("gatepost:failures") == 0
+
+
+async def test_what_a_source_says_of_itself_is_handed_on_when_it_is_read_at_last(
+    config: MakeConfig, redis: Redis, admin: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the fix, which here is a notice that can be read in the place of the one that could not."""
+    monkeypatch.setenv("GRID", SECRETS["event_grid"])
+    app = create_app(config(sources={"grid": {"adapter": "event_grid", "secrets": ["env:GRID"]}}))
+    readable = load("event_grid/subscription_needs_reauthorization").notice
+    headers = {"authorization": SECRETS["event_grid"]}
+    async with open_client(app) as client:
+        await client.post("/hooks/grid", content=b"x", headers=headers)
+        failure = (await client.get("/v1/failures", headers=admin)).json()["items"][0]["id"]
+        doc = json.loads(redis.hget(f"gatepost:{failure}", "doc") or b"{}")
+        doc["body"] = base64.b64encode(readable.body).decode()
+        redis.hset(f"gatepost:{failure}", "doc", json.dumps(doc))
+
+        answer = await client.post(f"/v1/failures/{failure}/retry", headers=admin)
+
+    assert answer.status_code == 202
+    assert redis.llen("gatepost:upkeep:grid") == 1
+    assert room(redis, "grid") == (0, 0)
 
 
 class Careless:
