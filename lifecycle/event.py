@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 EVENT_ID_CHARS_MAX = 256
-EVENTS_MAX = 500
-"""Events of one atomic step, which keeps Redis busy meanwhile."""
+EVENTS_MAX = 100
+"""Events of one atomic step, which keeps Redis and the receiver busy meanwhile."""
 PERSON_TEXT_CHARS_MAX = 2048
 PERSON_GROUPS_MAX = 1000
 

@@ -1,5 +1,6 @@
 """The one receiving endpoint: greet, verify, read, put, answer. Glue only; a source is known to its module alone."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -20,6 +21,8 @@ from service.sources.base import Answer, Counts, Greeting, Notice, Reading, Setu
 from service.sources.documents import NOTES_MAX
 
 ANNOUNCED_DIGITS_MAX = 18
+# What is larger takes milliseconds to read, which is everybody's wait.
+LARGE_BYTES = 65_536
 METHODS = ["GET", "POST", "OPTIONS"]
 
 log = structlog.get_logger()
@@ -100,8 +103,7 @@ class Hooks:
         return greeting.answer, "greeted"
 
     async def _keep(self, source: Configured, notice: Notice, now: datetime) -> tuple[Answer, str]:
-        reading = source.adapter.read(notice, source.setup, now)
-        counts, reading = await self._put(source, reading)
+        counts, reading = await self._put(await _read(source, notice, now))
         if reading.upkeep:
             await self._ears.pass_on(source.name, reading.upkeep)
         if reading.faults:
@@ -111,18 +113,17 @@ class Hooks:
             self._ignored.labels(source.name).inc(len(reading.ignored))
         return source.adapter.answer(counts), _result(reading, counts)
 
-    async def _put(self, source: Configured, reading: Reading) -> tuple[Counts, Reading]:
+    async def _put(self, reading: Reading) -> tuple[Counts, Reading]:
         """Keep the events; of the reading that is returned each that cannot be written is a fault."""
         try:
-            return await self._put_all(source, reading), reading
+            return await self._put_all(reading), reading
         except ValueError:
             reading = _writable(reading)
-            return await self._put_all(source, reading), reading
+            return await self._put_all(reading), reading
 
-    async def _put_all(self, source: Configured, reading: Reading) -> Counts:
-        events = tuple(map(_unproven, reading.events)) if source.rereads else reading.events
-        new = await self._intake.put(events) if events else 0
-        return Counts(new, len(events) - new, len(reading.ignored))
+    async def _put_all(self, reading: Reading) -> Counts:
+        new = await self._intake.put(reading.events) if reading.events else 0
+        return Counts(new, len(reading.events) - new, len(reading.ignored))
 
     async def _set_aside(self, source: Configured, notice: Notice, now: datetime, error: Unreadable) -> None:
         if source.proves_nothing:
@@ -135,14 +136,25 @@ class Hooks:
         if source is None:
             raise Unknown(f"source {aside.source!r} is no longer configured", reason="source_unknown")
         notice = Notice(aside.method, aside.query, aside.headers, aside.body)
-        reading = source.adapter.read(notice, source.setup, aside.received_at)
-        counts, reading = await self._put(source, reading)
+        counts, reading = await self._put(await _read(source, notice, aside.received_at))
         if reading.faults:
             raise _faults(reading)
         if reading.upkeep:
             await self._ears.pass_on(source.name, reading.upkeep)
         await self._intake.run(drop_notice_commands(aside))
         return counts
+
+
+async def _read(source: Configured, notice: Notice, now: datetime) -> Reading:
+    """Read a notice; a large batch beside the loop, so that the others are answered meanwhile. Raises Unreadable."""
+    if len(notice.body) < LARGE_BYTES:
+        return _reading(source, notice, now)
+    return await asyncio.to_thread(_reading, source, notice, now)
+
+
+def _reading(source: Configured, notice: Notice, now: datetime) -> Reading:
+    reading = source.adapter.read(notice, source.setup, now)
+    return reading._replace(events=tuple(map(_unproven, reading.events))) if source.rereads else reading
 
 
 def _faults(reading: Reading) -> Unreadable:
