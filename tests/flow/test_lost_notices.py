@@ -136,7 +136,7 @@ class Lossy(Stage):
         return next(float(line.split(" ")[1]) for line in lines if line.startswith(name))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def lossy() -> Iterator[Lossy]:
     """Give the stage, with a watch that has begun and subscriptions that were made."""
     with ExitStack() as stack:
@@ -153,6 +153,14 @@ def lossy() -> Iterator[Lossy]:
 
 
 def test_everybody_is_right_though_a_third_is_lost(lossy: Lossy) -> None:
+    """One story of four parts, each on what the one before left behind."""
+    everybody_is_right(lossy)
+    operators_see_that_the_gaps_were_filled(lossy)
+    tenant_that_forgot_where_we_were_is_caught_up(lossy)
+    workflow_hears_that_its_leaver_is_locked_out(lossy)
+
+
+def everybody_is_right(lossy: Lossy) -> None:
     """Joiners, movers, leavers, deleted; the watching worker is killed again and again, and some answers are none."""
     org, tenant = lossy.org, lossy.tenant
     users = [f"00u{number:03d}" for number in range(PEOPLE)]
@@ -189,8 +197,8 @@ def _told(tell: Callable[[dict[str, Any]], None], act: Callable[[], dict[str, An
     tell(act())
 
 
-def test_tenant_that_forgot_where_we_were_is_caught_up(lossy: Lossy) -> None:
-    """Its links are gone and every notice was lost: everybody is looked up once."""
+def tenant_that_forgot_where_we_were_is_caught_up(lossy: Lossy) -> None:
+    """Let its links be gone and every notice lost: everybody is looked up once."""
     user = lossy.tenant.join("late", displayName="Late")["id"]
     gone = next(each for each, found in lossy.tenant.users.items() if found["accountEnabled"])
     lossy.tenant.delete(gone)
@@ -202,8 +210,8 @@ def test_tenant_that_forgot_where_we_were_is_caught_up(lossy: Lossy) -> None:
     assert lossy.shown()[gone] is None
 
 
-def test_workflow_hears_that_its_leaver_is_locked_out(lossy: Lossy) -> None:
-    """A Logic App tells of a leaver; when the account is locked, Graph is told that the task is done."""
+def workflow_hears_that_its_leaver_is_locked_out(lossy: Lossy) -> None:
+    """Let a Logic App tell of a leaver; when the account is locked, Graph is told that the task is done."""
     user = lossy.tenant.join("leaver", displayName="Leaver")["id"]
     lossy.await_right()
     lossy.tenant.users[user]["accountEnabled"] = False
@@ -228,8 +236,8 @@ def test_workflow_hears_that_its_leaver_is_locked_out(lossy: Lossy) -> None:
     assert "outcome=told" in why
 
 
-def test_operators_see_that_the_gaps_were_filled(lossy: Lossy) -> None:
-    """How many a poll had to find, up to where it was asked, and that nothing is unseen."""
+def operators_see_that_the_gaps_were_filled(lossy: Lossy) -> None:
+    """See how many a poll had to find, up to where it was asked, and that nothing is unseen."""
     check = lossy.gatepost("check").stdout
 
     assert lossy.metric('gatepost_polled_total{result="new",source="okta"}') > 0
