@@ -19,6 +19,9 @@ ASIDE_MAX = 5_000
 ASIDE_BYTES_MAX = 64_000_000
 """Their bodies together."""
 
+NEARLY_FULL = 0.9
+"""From this share of the bytes on a large notice may find no room."""
+
 # KEYS: the notice, the failures, the sizes of the source's. ARGV: its id, doc, time and bytes; and the two limits.
 # Answers 1 when it is kept, and 0 where there is no room; one that is here already needs none.
 _SET_ASIDE = """
@@ -60,7 +63,7 @@ class Room(NamedTuple):
     @property
     def is_full(self) -> bool:
         """Tell whether there may be no room for another one."""
-        return self.number >= ASIDE_MAX or self.bytes >= ASIDE_BYTES_MAX
+        return self.number >= ASIDE_MAX or self.bytes >= ASIDE_BYTES_MAX * NEARLY_FULL
 
 
 def set_aside_command(notice: SetAside) -> tuple[Any, ...]:

@@ -140,6 +140,12 @@ class Search:
         return [self._passed_on(kept, _gone(kept.event, self.now)) for kept in gone] + self._in_vain(others, error)
 
     @property
+    def _sources(self) -> frozenset[str]:
+        """Name the sources of whom the directory tells."""
+        sections = self.world.config.sources.items()
+        return frozenset(name for name, section in sections if section.directory == self.directory)
+
+    @property
     def _lags(self) -> bool:
         return self.directory is not None and self.world.directories[self.directory].lags
 
@@ -150,8 +156,8 @@ class Search:
         person = links.known(whose)
         if whose == event.person and believe.is_guess(event, asked, record, person):
             return self._missed(kept, Held(A_GUESS, reason="weaker_name"), self.now)
-        is_contradicted = believe.contradicts(event, record, person, lags=self._lags)
-        shown_at = believe.shown_at(event, record, person, self.now) if self._lags else None
+        is_contradicted = believe.contradicts(event, record, person)
+        shown_at = believe.shown_at(event, record, person, self.now, self._sources) if self._lags else None
         if is_contradicted or shown_at:
             if not self._may_look(kept):
                 # Others' looks, of which there may be many in a moment, use up none of its own.

@@ -13,10 +13,10 @@ webhook", the same URL, and this payload with the workflow's own variables::
 In which header it sends what is in its secret field was not found: send one, look, and name it by ``header``.
 
 It promises nothing but that the sender knows the token: neither body nor time are signed, so a notice can be changed or
-sent again by whoever sees it. With a ``directory`` each event is read again there and acts only as what it says; by
-Rippling's id alone only a directory finds somebody that has those ids, by address or number more do. A form post has no
-id of the event and no time: each second's are others, and its time is when it came, some 5 minutes after the change.
-Several may come of one change, in no stated order.
+sent again by whoever sees it. With a ``directory`` each event is read again there and acts only as what it says. That
+directory must have Rippling's ids as ``external_id``: where it has others, whom an address finds is held as
+``another_id`` for a human. A form post has no id of the event and no time: each second's are others, and its time is
+when it came, some 5 minutes after the change. Several may come of one change, in no stated order.
 
 ``employee.created`` and ``employee.deleted`` are access to the app, given and taken; ``employee.hired`` and
 ``employee.terminated`` are facts of HR, and may be told before the day (whether they are was not found). Groups,
