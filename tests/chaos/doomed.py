@@ -31,7 +31,7 @@ SERVICE = {
 WORKERS = {
     "pop": ("workers.worker", "LaneWorker.dequeue_job_and_maintain_ttl"),
     "lease": ("lifecycle.leases", "Leases.take"),
-    "look": ("workers.look", "Search._find"),
+    "look": ("workers.look", "Search.look"),
     "looked": ("lifecycle.lookups", "Lookups.settle"),
     "fold": ("workers.converge", "fold"),
     "find": ("workers.scim.agreement", "find"),
@@ -106,7 +106,7 @@ def _note(name: str, found: Any, args: tuple[Any, ...]) -> None:  # noqa: ANN401
     if name == "pop" and found is not None and found[0].func_name.endswith(".converge"):
         _write("popped", *found[0].args)
     elif name == "look":
-        _write("begun", args[1][0].person)
+        _write("begun", args[1][0].event.person)
     elif name == "lease" and found is not None:
         _write("begun", args[1])
     elif name in {"looked", "settled"}:
