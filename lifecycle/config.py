@@ -8,12 +8,10 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from lifecycle import signature
 from lifecycle.directory import Directory
 from lifecycle.errors import Misconfigured
 from lifecycle.event import OPERATOR, OURSELVES
@@ -22,20 +20,13 @@ from lifecycle.fields import Duration, HttpUrl, Name, OpenSection, RedisUrl, Sec
 from lifecycle.policy import Policy
 from lifecycle.safety import Safety
 from lifecycle.secrets import Secret
-from lifecycle.signal import TYPES
+from lifecycle.ssf.section import Ssf
+from lifecycle.subscriber import SSF_POLL, SSF_PUSH, STANDARD_WEBHOOKS, Subscriber
 from lifecycle.target import Target
 
 CONFIG_VARIABLE = "GATEPOST_CONFIG"
 CONFIG_DEFAULT = "gatepost.toml"
 CONFIG_BYTES_MAX = 1_000_000
-
-
-def _signal_type(found: str) -> str:
-    families = {f"{name.partition('.')[0]}.*" for name in TYPES}
-    if found not in families and found not in TYPES:
-        msg = f"allowed: {', '.join((*TYPES, *sorted(families)))}"
-        raise ValueError(msg)
-    return found
 
 
 class Redis(Section):
@@ -85,32 +76,13 @@ class Source(OpenSection):
     """The limit for this source alone."""
 
 
-class Subscriber(Section):
-    """A security tool that is told of outcomes; the first secret signs, or all of them during a rotation."""
+class Signals(Section):
+    """How subscribers are reached, and how what the API keeps of them is sealed."""
 
-    format: Literal["standard_webhooks"] = "standard_webhooks"
-    url: HttpUrl
-    secrets: Annotated[list[Secret], Field(min_length=1, max_length=10)]
-    events: Annotated[list[Annotated[str, AfterValidator(_signal_type)]], Field(min_length=1)] | None = None
-    allow_private: bool = False
-
-    @model_validator(mode="after")
-    def _check(self) -> "Subscriber":
-        for secret in self.secrets:
-            try:
-                signature.key(secret.value)
-            except ValueError as error:
-                msg = f"secrets: {secret.reference}: {error}"
-                raise ValueError(msg) from error
-        if urlsplit(self.url).scheme == "http" and not self.allow_private:
-            msg = "url: http:// is for private addresses with allow_private = true; allowed: https://"
-            raise ValueError(msg)
-        return self
-
-    def wants(self, signal_type: str) -> bool:
-        """Tell whether this type of signal goes to this subscriber."""
-        family = f"{signal_type.partition('.')[0]}.*"
-        return self.events is None or signal_type in self.events or family in self.events
+    ports: Annotated[list[Annotated[int, Field(ge=1, le=65_535)]], Field(min_length=1, max_length=100)] = [443]
+    """The ports at which subscribers may be reached, unless one may be at private addresses."""
+    encryption_keys: Annotated[list[Secret], Field(max_length=10)] = []
+    """Any of them opens the secrets that the API keeps, the first seals; empty for ``service.admin_tokens``."""
 
 
 class Config(Section):
@@ -124,7 +96,9 @@ class Config(Section):
     directories: dict[Name, Directory] = {}
     policy: Policy = Policy()
     safety: Safety = Safety()
+    signals: Signals = Signals()
     subscribers: dict[Name, Subscriber] = {}
+    ssf: Ssf | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "Config":
@@ -137,11 +111,30 @@ class Config(Section):
         if ours := self.sources.keys() & {OPERATOR, OURSELVES}:
             msg = f"sources.{min(ours)}: this name is ours; allowed: any other"
             raise ValueError(msg)
+        self._check_subscribers()
         for key, name, known in named:
             if name is not None and name not in known:
                 msg = f"{key}: found {name!r}; allowed: {', '.join(known) or 'nothing, for none is configured'}"
                 raise ValueError(msg)
         return self
+
+
+    def _check_subscribers(self) -> None:
+        for name, each in self.subscribers.items():
+            where = f"subscribers.{name}"
+            if each.format == SSF_POLL:
+                msg = f"{where}.format: found {SSF_POLL!r}; allowed: {STANDARD_WEBHOOKS}, {SSF_PUSH}: who polls comes by [ssf.receivers]"
+                raise ValueError(msg)
+            if each.format == SSF_PUSH and self.ssf is None:
+                msg = f"{where}.format: {SSF_PUSH} needs [ssf] with issuer and signing_keys"
+                raise ValueError(msg)
+            if not each.allow_private and each.port not in self.signals.ports:
+                allowed = ", ".join(map(str, self.signals.ports))
+                msg = f"{where}.url: found port {each.port}; allowed by signals.ports: {allowed}"
+                raise ValueError(msg)
+            for target in set(each.targets or ()) - self.targets.keys():
+                msg = f"{where}.targets: found {target!r}; allowed: {', '.join(self.targets) or 'nothing, for none is configured'}"
+                raise ValueError(msg)
 
 
 def config_path(given: str | None = None) -> Path:

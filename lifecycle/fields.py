@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from lifecycle.expressions import Expression, compile_expression
+from lifecycle.filters import SignalExpression, compile_for_signals
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Words = Annotated[str, StringConstraints(min_length=1)]
@@ -65,6 +66,15 @@ def _compiled(found: object) -> Expression:
     return compile_expression(found)
 
 
+def _compiled_for_signals(found: object) -> SignalExpression:
+    if isinstance(found, SignalExpression):
+        return found
+    if not isinstance(found, str):
+        msg = "a CEL expression is a text"
+        raise ValueError(msg)  # noqa: TRY004 - as above
+    return compile_for_signals(found)
+
+
 def _url(schemes: tuple[str, ...], found: str) -> str:
     parts = urlsplit(found)
     _ = parts.port  # raises ValueError for a number that is no port
@@ -83,6 +93,7 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 FilePath = Annotated[Path, BeforeValidator(_beside)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Cel = Annotated[Expression, BeforeValidator(_compiled)]
+SignalCel = Annotated[SignalExpression, BeforeValidator(_compiled_for_signals)]
 
 
 class Section(BaseModel):

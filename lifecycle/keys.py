@@ -17,13 +17,12 @@ gatepost:leader                             string  the worker process that swee
 gatepost:popped                             zset    RQ's jobs that were popped by when that was seen; until they end
 gatepost:resumed:NAME                       string  that this was just offered again; three seconds
 gatepost:due                                zset    refs of scheduled events by when they are due; until then
-gatepost:undelivered                        zset    SIGNAL:SUBSCRIBER by when the next attempt is due; until taken
 gatepost:person:KEY                         string  the person, JSON; never expires: it is what we know
 gatepost:person-events:PERSON               zset    refs by time received; trimmed to RETENTION
 gatepost:alias:NAME                         string  person key of a user name or e-mail address; never expires
 gatepost:events, gatepost:events:STATE      zset    refs by time received; final ones trimmed to RETENTION
 gatepost:open:LANE                          zset    refs of events kept or postponed by time received; until settled
-gatepost:failures                           zset    event:REF, notice:ID, signal:ID:SUBSCRIBER by time; until retried
+gatepost:failures                           zset    event:REF, notice:ID, signal:ITEM:SUBSCRIBER by time; until retried
 gatepost:holds                              zset    refs of events of which something is held, by since when; until
                                                     ruled, or moot
 gatepost:window:LIMIT[:TARGET]              zset    persons counted for a safety limit by when; the limit's window
@@ -33,10 +32,21 @@ gatepost:known[:TARGET]                     set     persons with a live account 
 gatepost:link:KEY                           string  key of the person that this one was found to be; never expires
 gatepost:notice:ID                          hash    a notice set aside whole; until it was read after all
 gatepost:aside:SOURCE                       hash    bytes of each of its notices set aside, by id; as long
-gatepost:signal:ID                          hash    type, body, person, event, target; RETENTION
+gatepost:signal:ID                          hash    type, body, person, event, target, facts, subscribers; RETENTION
 gatepost:signals                            zset    signal ids by time made; trimmed to RETENTION
-gatepost:delivery:ID:SUBSCRIBER             hash    state, attempts made, next attempt; RETENTION
-gatepost:attempts:ID:SUBSCRIBER             list    each attempt, JSON; RETENTION
+gatepost:outbox                             stream  ids of signals that are not fanned out yet; until then
+gatepost:lines:SUBSCRIBER                   zset    its lines by when the first of each is due, or until when it is on
+                                                    its way; until delivered
+gatepost:line:SUBSCRIBER:PERSON             list    items of a person's signals that it has still to hear, in order
+gatepost:polled:SUBSCRIBER                  list    items that it has still to come for, in order; until it did
+gatepost:delivery:ITEM:SUBSCRIBER           hash    state, attempts made, next attempt, line; RETENTION
+gatepost:attempts:ITEM:SUBSCRIBER           list    each attempt, JSON; RETENTION
+gatepost:failed:SUBSCRIBER                  zset    items that it never took by time; until replayed
+gatepost:subscriber:NAME                    hash    how it stands: deliveries that wait, since when it fails, its
+                                                    circuit, whether and why it is paused or disabled; until deleted
+gatepost:subscribers                        hash    those made by the API, JSON by name, secrets sealed; until deleted
+gatepost:subscribers-revision               string  counts every change of who subscribes to what; never expires
+gatepost:streams                            hash    the streams of Shared Signals receivers, JSON by id; until deleted
 gatepost:owners:TARGET                      hash    person key by account id, as settled; never expires
 gatepost:groups:TARGET                      hash    group id by display name, the ids that policy names; GROUPS_TTL
 gatepost:capabilities:TARGET                string  what a target says it can and has, JSON; CAPABILITIES_TTL
@@ -105,7 +115,10 @@ WORKING = "gatepost:working"
 LEADER = "gatepost:leader"
 POPPED = "gatepost:popped"
 DUE = "gatepost:due"
-UNDELIVERED = "gatepost:undelivered"
+OUTBOX = "gatepost:outbox"
+SUBSCRIBERS = "gatepost:subscribers"
+REVISION = "gatepost:subscribers-revision"
+STREAMS = "gatepost:streams"
 SOURCES = "gatepost:sources"
 REPLIES = "gatepost:replies"
 REPLYING = "gatepost:replying"
@@ -211,14 +224,39 @@ def signal(signal_id: str) -> str:
     return f"gatepost:signal:{signal_id}"
 
 
-def delivery(signal_id: str, subscriber: str) -> str:
-    """Name one signal's way to one subscriber."""
-    return f"gatepost:delivery:{signal_id}:{subscriber}"
+def delivery(item: str, subscriber: str) -> str:
+    """Name one item's way to one subscriber."""
+    return f"gatepost:delivery:{item}:{subscriber}"
 
 
-def attempts(signal_id: str, subscriber: str) -> str:
+def attempts(item: str, subscriber: str) -> str:
     """Name the record of each attempt of a delivery."""
-    return f"gatepost:attempts:{signal_id}:{subscriber}"
+    return f"gatepost:attempts:{item}:{subscriber}"
+
+
+def lines(subscriber: str) -> str:
+    """Name the lines before a subscriber."""
+    return f"gatepost:lines:{subscriber}"
+
+
+def line(subscriber: str, person: str) -> str:
+    """Name what a subscriber has still to hear of one person."""
+    return f"gatepost:line:{subscriber}:{person}"
+
+
+def polled(subscriber: str) -> str:
+    """Name what a subscriber has still to come for."""
+    return f"gatepost:polled:{subscriber}"
+
+
+def failed(subscriber: str) -> str:
+    """Name what a subscriber never took."""
+    return f"gatepost:failed:{subscriber}"
+
+
+def subscriber(name: str) -> str:
+    """Name how a subscriber stands."""
+    return f"gatepost:subscriber:{name}"
 
 
 def groups(target: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from redis.client import Pipeline
 from redis.exceptions import WatchError
 
-from lifecycle import keys
+from lifecycle import keys, outbox
 from lifecycle.event import OPEN_STATES, Kind, State
 from lifecycle.leases import LeaseLost
 from lifecycle.links import rename
@@ -35,7 +35,7 @@ class Look:
     person: str | None = None
     """Under which key the person of a reading is known."""
     looked: Looked = NOT_LOOKED
-    signals: Sequence[tuple[Signal, Sequence[str]]] = ()
+    signals: Sequence[Signal] = ()
 
     @property
     def again(self) -> datetime | None:
@@ -90,8 +90,8 @@ class Lookups:
                 write_event(pipe, look.settlement)
                 if look.settlement.state not in OPEN_STATES:
                     pipe.lrem(keys.unread(key), 0, look.ref)
-            for signal, subscribers in look.signals:
-                self._people.write_signal(pipe, signal, subscribers)
+            for signal in look.signals:
+                outbox.keep(pipe, signal)
         for person, lane in dict.fromkeys(jobs):
             offer(pipe, self._people.queues[lane], CONVERGE, person, lane)
         first = any(look.settlement.kept.event.hint is Kind.LEAVER for look in looks)

@@ -31,13 +31,13 @@ class Meanwhile:
 def watched(before: Person, settled: Settled) -> list[str]:
     """Return the keys to watch."""
     refs = {*_ended(before, settled), *(each.kept.event.ref for each in settled.settlements if _may_be_ruled(each))}
-    return [*map(keys.event, sorted(refs)), *(keys.signal(signal.id) for signal, _ in settled.alarms)]
+    return [*map(keys.event, sorted(refs)), *(keys.signal(signal.id) for signal in settled.alarms)]
 
 
 def look(pipe: Pipeline, before: Person, settled: Settled) -> Meanwhile:
     """Look again, as a part of a step that watches these keys."""
     settlements = [_as_ruled(pipe, each) for each in settled.settlements]
-    alarms = [(signal, names) for signal, names in settled.alarms if not pipe.exists(keys.signal(signal.id))]
+    alarms = [signal for signal in settled.alarms if not pipe.exists(keys.signal(signal.id))]
     revived = [kept for ref in _ended(before, settled) if (kept := _stuck(pipe, ref)) is not None]
     now = replace(settled, settlements=settlements, alarms=alarms)
     return Meanwhile(now, revived, settlements != list(settled.settlements))

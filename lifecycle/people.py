@@ -16,14 +16,13 @@ from redis.client import Pipeline
 from redis.exceptions import WatchError
 from rq import Queue
 
-from lifecycle import keys, meanwhile, metrics
+from lifecycle import keys, meanwhile, metrics, outbox
 from lifecycle.event import OPEN_STATES, State
 from lifecycle.leases import LeaseLost, Leases
 from lifecycle.made import keep
 from lifecycle.person import Person
-from lifecycle.queue import CONVERGE, DELIVER, PEOPLE, SIGNALS, JobWriter, offer
+from lifecycle.queue import CONVERGE, PEOPLE, JobWriter, offer
 from lifecycle.settlement import KEPT_FIELDS, Kept, Parked, Settled, kept_of, write_event, write_revived
-from lifecycle.signal import Signal
 
 MAILBOX_READ_MAX = 200
 SETTLE_TRIES_MAX = 20
@@ -191,8 +190,8 @@ class People:
         for settlement in settled.settlements:
             write_event(pipe, settlement)
         keep(pipe, settled.made, self._writer)
-        for signal, subscribers in (*settled.signals, *settled.alarms):
-            self.write_signal(pipe, signal, subscribers)
+        for signal in (*settled.signals, *settled.alarms):
+            outbox.keep(pipe, signal)
         for lane, at in settled.again:
             offer(pipe, self.queues[lane], CONVERGE, person.key, lane, at=at)
         for parked in settled.parked:
@@ -200,22 +199,6 @@ class People:
         for target in settled.unparked:
             _leave_line(pipe, person.key, target)
         _count(pipe, settled)
-
-    def write_signal(self, pipe: Pipeline, signal: Signal, subscribers: Sequence[str]) -> None:
-        """Keep a signal and offer it to its subscribers, in the caller's atomic step."""
-        now = time.time()
-        record: dict[Any, Any] = {**signal._asdict(), "made_at": str(now), "subscribers": json.dumps(list(subscribers))}
-        pipe.hset(keys.signal(signal.id), mapping=record)
-        pipe.expire(keys.signal(signal.id), keys.RETENTION_SECONDS)
-        pipe.zadd(keys.SIGNALS, {signal.id: now})
-        pipe.zremrangebyscore(keys.SIGNALS, "-inf", now - keys.RETENTION_SECONDS)
-        for subscriber in subscribers:
-            # One that is here already keeps its state: what was delivered is not delivered again.
-            pipe.hsetnx(keys.delivery(signal.id, subscriber), "state", "waiting")
-            pipe.hsetnx(keys.delivery(signal.id, subscriber), "attempts", "0")
-            pipe.zadd(keys.UNDELIVERED, {f"{signal.id}:{subscriber}": now * 1000}, nx=True)
-            pipe.expire(keys.delivery(signal.id, subscriber), keys.RETENTION_SECONDS)
-            offer(pipe, self.queues[SIGNALS], DELIVER, signal.id, subscriber)
 
 
 def _count(pipe: Pipeline, settled: Settled) -> None:

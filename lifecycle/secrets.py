@@ -3,9 +3,9 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, ValidationInfo
+from pydantic import GetCoreSchemaHandler, PlainValidator, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 SECRET_BYTES_MAX = 65_536
@@ -22,6 +22,16 @@ class Secret:
     def __get_pydantic_core_schema__(cls, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
         """Let a model hold a Secret that is written as a reference."""
         return core_schema.with_info_plain_validator_function(_resolve)
+
+
+def _text_or_secret(found: Any, info: ValidationInfo) -> "str | Secret":  # noqa: ANN401 - whatever the file holds
+    if isinstance(found, str) and not found.startswith(("env:", "file:")):
+        return found
+    return _resolve(found, info)
+
+
+TextOrSecret = Annotated[str | Secret, PlainValidator(_text_or_secret)]
+"""A text as it is, or a secret by reference."""
 
 
 def _resolve(found: Any, info: ValidationInfo) -> Secret:  # noqa: ANN401 - whatever the file holds

@@ -165,8 +165,8 @@ class Settled:
 
     person: Person
     settlements: Sequence[Settlement]
-    signals: Sequence[tuple[Signal, Sequence[str]]] = ()
-    alarms: Sequence[tuple[Signal, Sequence[str]]] = ()
+    signals: Sequence[Signal] = ()
+    alarms: Sequence[Signal] = ()
     """Signals of which the first is kept, whichever attempt makes it: their cause is one for many."""
     again: Sequence[tuple[str, datetime]] = ()
     """Lanes and moments of later looks at this person."""

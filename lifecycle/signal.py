@@ -3,11 +3,13 @@
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 SIGNAL_ID_CHARS = 26
-# What may be subscribed to; the last four are reserved for what is still to come.
+# What may be subscribed to; "drift.found" and "review.completed" are reserved for what is still to come.
 TYPES = (
     "person.provisioned",
     "person.updated",
@@ -19,6 +21,7 @@ TYPES = (
     "safety.released",
     "drift.found",
     "review.completed",
+    "subscriber.disabled",
 )
 
 # Standard Webhooks' example schedule; each wait is moved by up to 20 % at random.
@@ -36,6 +39,53 @@ class Signal(NamedTuple):
     person: str
     event: str
     target: str
+    facts: str = "{}"
+    """A JSON object of what formats other than the body tell of it; see ``Told``."""
+    only: str = ""
+    """The one subscriber that it is for, whatever else it wants; of no interest to the others."""
+    besides: str = ""
+    """The one subscriber that it is not for."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A signal as it is kept."""
+
+    id: str
+    type: str
+    body: bytes
+    person: str
+    event: str
+    target: str
+    facts: Mapping[str, Any]
+    """``email``; ``attributes``, the SCIM names of what changed; ``old`` with ``user_name`` and ``email`` where those
+    changed. Each may be missing."""
+    made_at: datetime
+    only: str
+    besides: str
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The body's ``data``."""
+        found: dict[str, Any] = json.loads(self.body)["data"]
+        return found
+
+    @classmethod
+    def of(cls, record: Mapping[bytes, bytes]) -> "Told":
+        """Read a signal's record."""
+        texts = {name.decode(): value.decode() for name, value in record.items() if name != b"body"}
+        return cls(
+            id=texts["id"],
+            type=texts["type"],
+            body=record[b"body"],
+            person=texts["person"],
+            event=texts["event"],
+            target=texts["target"],
+            facts=json.loads(texts.get("facts", "{}")),
+            made_at=datetime.fromtimestamp(float(texts["made_at"]), UTC),
+            only=texts.get("only", ""),
+            besides=texts.get("besides", ""),
+        )
 
 
 def make_signal(  # noqa: PLR0913 - the parts of a signal
@@ -48,6 +98,7 @@ def make_signal(  # noqa: PLR0913 - the parts of a signal
     at: datetime,
     nonce: str = "",
     cause: str | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> Signal:
     """Make the signal of one outcome of one event (``source:id``); a nonce lets an outcome be told again.
 
@@ -56,7 +107,8 @@ def make_signal(  # noqa: PLR0913 - the parts of a signal
     known_by = json.dumps([signal_type, event if cause is None else cause, target, nonce]).encode()
     digest = base64.b32encode(hashlib.sha256(known_by).digest()).decode().lower()[:SIGNAL_ID_CHARS]
     body = {"type": signal_type, "timestamp": iso(at), "data": data}
-    return Signal(f"sig_{digest}", signal_type, json.dumps(body, separators=(",", ":")), person, event, target)
+    text = json.dumps(body, separators=(",", ":"))
+    return Signal(f"sig_{digest}", signal_type, text, person, event, target, json.dumps(facts or {}))
 
 
 def iso(moment: datetime) -> str:

@@ -10,8 +10,9 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 import base64
 import binascii
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
@@ -100,6 +101,13 @@ def sign(key_bytes: bytes, message_id: str, sent_at: datetime, body: bytes) -> s
 def sign_asymmetric(private: Ed25519PrivateKey, message_id: str, sent_at: datetime, body: bytes) -> str:
     """Return one ``v1a,<base64>`` signature; ``sent_at`` counts in whole seconds."""
     return f"v1a,{base64.b64encode(private.sign(_head(message_id, sent_at) + body)).decode()}"
+
+
+def signer(secret: str) -> Callable[[str, datetime, bytes], str]:
+    """Return what signs with a ``whsec_`` secret, ``v1``, or a ``whsk_`` key, ``v1a``. Raises ValueError."""
+    if secret.startswith(PRIVATE_PREFIX):
+        return partial(sign_asymmetric, private_key(secret))
+    return partial(sign, key(secret))
 
 
 def _head(message_id: str, sent_at: datetime) -> bytes:

@@ -39,7 +39,7 @@ from workers.dates import when
 from workers.directories.base import NAMES, SET_UP, Record, Subject, the_one
 from workers.outcome import World
 from workers.screen import LeftOut, poisoned, ruled
-from workers.signals import given_up, wanted_by
+from workers.signals import given_up
 
 NOBODY = "nobody there has one of the names that the source gave"
 NO_DIRECTORY = "the source proves nothing and has no directory, so nothing says that it is so; name one"
@@ -233,7 +233,7 @@ class Search:
         if left_out.state is State.FAILED:
             known = self.world.links.known(kept.event.person)
             signals = [given_up(known, kept.event, left_out, self.now)]
-        return Look(settlement, signals=wanted_by(self.world.config.subscribers, signals))
+        return Look(settlement, signals=signals)
 
     def _scheduled(self, kept: Kept, moment: datetime) -> Look:
         step = self._step(scheduled_for=str(moment))

@@ -20,7 +20,7 @@ from workers.gate import WHY
 from workers.holds import holds_after, is_hold, revived
 from workers.outcome import Result
 from workers.scim.client import Exchange
-from workers.signals import given_up, signals_for, wanted_by
+from workers.signals import given_up, signals_for
 
 # The worst outcome of an event's targets is its own: what is still to come, then what needs a person, then what was
 # done.
@@ -58,8 +58,8 @@ def settle(
     return Settled(
         person=person,
         settlements=[replace(each, is_hold=is_hold(each, holds)) for each in settlements],
-        signals=wanted_by(config.subscribers, _signals(folded, person, mailbox, cause, results, now)),
-        alarms=wanted_by(config.subscribers, alarms(person, mailbox, results, cause, now)),
+        signals=_signals(folded, person, mailbox, cause, results, now),
+        alarms=list(alarms(person, mailbox, results, cause, now)),
         again=[*_at_once(found, settlements, now), *_again(settlements, folded.scheduled, now)],
         requests=[
             (result.place, each.method, str(each.status or "none"))

@@ -64,14 +64,6 @@ def given_up(person: Person, event: Event, left_out: LeftOut, now: datetime) -> 
     )
 
 
-def wanted_by(subscribers: Mapping[str, Subscriber], signals: Iterable[Signal]) -> list[tuple[Signal, list[str]]]:
-    """Join each signal with the subscribers that want it."""
-    return [
-        (signal, [name for name, subscriber in subscribers.items() if subscriber.wants(signal.type)])
-        for signal in signals
-    ]
-
-
 def _change(change: str, person: Person, cause: Event, result: Result, now: datetime) -> Signal:
     agreement = result.agreement
     reason = REASONS[change]

@@ -1,22 +1,33 @@
-"""Signals as Standard Webhooks: the body as it was made, signed ``v1`` at each attempt with the time of the attempt.
+"""Signals as Standard Webhooks: the body as it was made, signed at each attempt with the time of the attempt.
 
-During a rotation every live secret signs, so that a receiver may switch at its own moment.
+``whsec_`` secrets sign ``v1``, ``whsk_`` keys ``v1a``. During a rotation every live one signs, so that a receiver may
+switch at its own moment.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from lifecycle import signature
+from lifecycle.config import Config
+from lifecycle.signal import Told
+from lifecycle.subscriber import Subscriber
+from workers.subscribers.base import Letter, Reply, Verdict
 
 
-def headers(signal_id: str, body: bytes, secrets: Sequence[str], now: datetime) -> dict[str, str]:
-    """Return the headers of one attempt."""
-    signatures = [signature.sign(signature.key(secret), signal_id, now, body) for secret in secrets]
-    return {
+def letter(_config: Config, signal: Told, item: str, subscriber: Subscriber, now: datetime) -> Letter:
+    """Return the body with the headers of one attempt; they are the subscriber's own ones besides."""
+    signatures = [signature.signer(secret.value)(item, now, signal.body) for secret in subscriber.secrets]
+    headers = {
         "content-type": "application/json",
-        "webhook-id": signal_id,
+        "webhook-id": item,
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
+    return Letter(headers, signal.body)
+
+
+def verdict(reply: Reply) -> tuple[Verdict, str]:
+    """Standard Webhooks: 2xx and nothing else is success."""
+    taken = 200 <= reply.status < 300  # noqa: PLR2004 - as said
+    return (Verdict.TAKEN, "") if taken else (Verdict.AGAIN, str(reply.status))

@@ -1,0 +1,127 @@
+"""The outbox: what is to be told, and who has still to hear it.
+
+A signal is kept in the step that settles its event, whoever subscribes: to that step one signal is one entry. The
+workers fan it out to one delivery a subscriber. The deliveries of one person to one subscriber stand in a line, of
+which only the first is on its way; whatever becomes of one subscriber, the lines of the others go on.
+
+A subscriber that takes several messages for one signal, as Security Event Tokens are, has several items of it:
+``sig_...``, or ``sig_...~name``.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from redis import Redis
+from redis.client import Pipeline
+
+from lifecycle import keys
+from lifecycle.outbox_scripts import END_ALL, ENLIST_AGAIN, KEEP, POLLED
+from lifecycle.signal import Signal, Told
+
+ITEM_PARTS = "~"
+WAITING, DELIVERED, FAILED, DROPPED = "waiting", "delivered", "failed", "dropped"
+BATCH_MAX = 500
+
+
+class Way(NamedTuple):
+    """One item's way to one subscriber."""
+
+    item: str
+    subscriber: str
+    line: str
+    polled: bool = False
+    """Whether the subscriber comes for it."""
+
+    def arguments(self) -> list[Any]:
+        """Return what the scripts take."""
+        return [self.item, self.subscriber, self.line, int(self.polled)]
+
+
+def keep(pipe: Pipeline, signal: Signal) -> None:
+    """Keep a signal and let it be fanned out, in the caller's atomic step; the first with its id counts."""
+    pipe.eval(KEEP, 0, *keep_arguments(signal, time.time()))
+
+
+def keep_arguments(signal: Signal, now: float) -> list[Any]:
+    """Return what the script takes that keeps a signal; ``now`` is in seconds."""
+    fields = signal._asdict()
+    first = [fields.pop("id"), repr(now), fields.pop("body")]
+    return first + [part for pair in fields.items() for part in pair]
+
+
+def told(redis: Redis, signal_id: str) -> Told | None:
+    """Return a signal as it is kept; None for one that is not, or no longer."""
+    found: Any = redis.hgetall(keys.signal(signal_id))
+    return Told.of(found) if found else None
+
+
+def signal_of(item: str) -> str:
+    """Return the id of the signal that an item is of."""
+    return item.partition(ITEM_PARTS)[0]
+
+
+def line_of(signal: Told, item: str) -> str:
+    """Return the line in which an item waits: its person's, or one of its own."""
+    return signal.person or item
+
+
+def enlist_again(redis: Redis, ways: Iterable[Way]) -> int:
+    """Let deliveries begin anew, or for the first time; return how many wait now that did not."""
+    todo = list(ways)
+    count = 0
+    for start in range(0, len(todo), BATCH_MAX):
+        arguments = [part for way in todo[start : start + BATCH_MAX] for part in way.arguments()]
+        found: Any = redis.eval(ENLIST_AGAIN, 0, _now(), *arguments)
+        count += int(found)
+    return count
+
+
+def drop_all(redis: Redis, subscriber: str, reason: str) -> int:
+    """End everything that waits for a subscriber; return how many deliveries did."""
+    count = 0
+    while True:
+        found: Any = redis.eval(END_ALL, 0, subscriber, DROPPED, reason, BATCH_MAX)
+        count += int(found)
+        if int(found) < BATCH_MAX:
+            return count
+
+
+def failed(redis: Redis, subscriber: str, number_max: int) -> list[str]:
+    """Return the items that a subscriber never took, oldest first."""
+    found: Any = redis.zrange(keys.failed(subscriber), 0, number_max - 1)
+    return [item.decode() for item in found]
+
+
+def since(redis: Redis, moment: datetime, number_max: int) -> list[Told]:
+    """Return the signals that were made since a moment, oldest first."""
+    names: Any = redis.zrange(keys.SIGNALS, moment.timestamp(), "+inf", byscore=True, offset=0, num=number_max)
+    with redis.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.hgetall(keys.signal(name.decode()))
+        return [Told.of(record) for record in pipe.execute() if record]
+
+
+def polled(redis: Redis, subscriber: str, number_max: int) -> tuple[list[str], bool]:
+    """Return the first items that wait for a subscriber to come for them, and whether there are more."""
+    found: Any = redis.lrange(keys.polled(subscriber), 0, number_max)
+    return [item.decode() for item in found[:number_max]], len(found) > number_max
+
+
+def end_polled(redis: Redis, subscriber: str, results: Sequence[tuple[str, str, str]]) -> int:
+    """End what a subscriber came for: item, state, reason; return how many waited until now."""
+    arguments = [part for result in results for part in result]
+    found: Any = redis.eval(POLLED, 0, _now(), subscriber, *arguments)
+    return int(found)
+
+
+def subscribers_of(record: dict[str, str]) -> list[str]:
+    """Return to whom a signal went; nobody while it is not fanned out."""
+    found: list[str] = json.loads(record.get("subscribers") or "[]")
+    return found
+
+
+def _now() -> int:
+    return int(datetime.now(UTC).timestamp() * 1000)

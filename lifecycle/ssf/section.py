@@ -1,0 +1,62 @@
+"""``[ssf]``: we as a transmitter of the Shared Signals Framework, and who may receive from us.
+
+https://openid.net/specs/openid-sharedsignals-framework-1_0-final.html
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from lifecycle.fields import HttpUrl, Name, Section, Words
+from lifecycle.secrets import Secret
+
+KEYS_MAX, RECEIVERS_MAX, STREAMS_MAX = 5, 100, 20
+RSA_BITS_MIN = 2_048
+
+SubjectFormat = Literal["email", "iss_sub", "scim", "opaque"]
+Profile = Literal["final", "legacy"]
+Provisioning = Literal["notice", "full", "none"]
+Scope = Literal["ssf.read", "ssf.manage"]
+
+
+class Shape(Section):
+    """What the Security Event Tokens for one receiver look like."""
+
+    subject: SubjectFormat = "email"
+    """How a person is named: by e-mail address, by ``iss`` and ``sub`` (the external id), by SCIM id, or opaquely."""
+    profile: Profile = "final"
+    """``legacy`` is for receivers that were built before the final specifications."""
+    provisioning: Provisioning = "notice"
+    """Whether ``prov:*`` events (RFC 9967) tell the names of attributes, their values as well, or are not sent."""
+
+
+class Receiver(Shape):
+    """A receiver that manages its streams itself: its OAuth client is called like its table."""
+
+    secrets: Annotated[list[Secret], Field(min_length=1, max_length=10)]
+    """Its client's secrets; each is accepted."""
+    scopes: Annotated[list[Scope], Field(min_length=1)] = ["ssf.read", "ssf.manage"]
+    audience: Words
+    """The ``aud`` of what it receives; no other receiver's streams have it."""
+    streams_max: Annotated[int, Field(ge=1, le=STREAMS_MAX)] = 1
+    """How many streams it may have at a time."""
+    allow_private: bool = False
+    """Whether it may be pushed to at a private address."""
+
+
+def _one_issuer(found: str) -> str:
+    if "?" in found or "#" in found:
+        msg = "allowed: an https:// URL without a query and a fragment"
+        raise ValueError(msg)
+    return found
+
+
+class Ssf(Section):
+    """The transmitter; without it there are no Shared Signals endpoints and no ``ssf_push`` subscribers."""
+
+    issuer: Annotated[HttpUrl, AfterValidator(_one_issuer)]
+    """The address under which receivers reach us, exactly as the tokens name it."""
+    signing_keys: Annotated[list[Secret], Field(min_length=1, max_length=KEYS_MAX)]
+    """RSA private keys in PEM. All are published, the first signs: a new one comes second, becomes the first after a
+    day, and the old one goes when what it signed is no longer on its way."""
+    receivers: Annotated[dict[Name, Receiver], Field(max_length=RECEIVERS_MAX)] = {}

@@ -1,0 +1,139 @@
+"""``[subscribers.NAME]``: a security tool that is told of outcomes, and which signals are for it."""
+
+import re
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from lifecycle import signature
+from lifecycle.fields import HttpUrl, SignalCel, Words
+from lifecycle.outbox import Way, line_of
+from lifecycle.secrets import Secret, TextOrSecret
+from lifecycle.signal import TYPES, Told
+from lifecycle.ssf import sets
+from lifecycle.ssf.section import Shape
+
+HEADERS_MAX, HEADER_CHARS_MAX = 20, 1_000
+SECRETS_MAX = 10
+REQUESTS_PER_MINUTE_MAX = 600_000
+PORTS: Final = {"https": 443, "http": 80}
+STANDARD_WEBHOOKS, SSF_PUSH, SSF_POLL = "standard_webhooks", "ssf_push", "ssf_poll"
+
+_HEADER_NAME: Final = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
+# What the format writes itself, or what would change whom the request is for and where it ends.
+_OURS: Final = frozenset(
+    ("host", "content-type", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect")
+)
+
+
+def _signal_type(found: str) -> str:
+    families = {f"{name.partition('.')[0]}.*" for name in TYPES}
+    if found not in families and found not in TYPES:
+        msg = f"allowed: {', '.join((*TYPES, *sorted(families)))}"
+        raise ValueError(msg)
+    return found
+
+
+def _header_name(found: str) -> str:
+    if not _HEADER_NAME.match(found) or found.lower() in _OURS or found.lower().startswith("webhook-"):
+        msg = f"allowed: the name of a header, but none that we write: {', '.join(sorted(_OURS))}, webhook-*"
+        raise ValueError(msg)
+    return found
+
+
+def _header_value(found: str | Secret) -> str | Secret:
+    value = found if isinstance(found, str) else found.value
+    if not value.isascii() or not value.isprintable() or len(value) > HEADER_CHARS_MAX:
+        msg = f"allowed: at most {HEADER_CHARS_MAX} printable ASCII characters"
+        raise ValueError(msg)
+    return found
+
+
+SignalType = Annotated[str, AfterValidator(_signal_type)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+HeaderValue = Annotated[TextOrSecret, AfterValidator(_header_value)]
+
+
+class Subscriber(Shape):
+    """A subscriber; the keys of ``Shape`` and ``audience`` are for Security Event Tokens alone."""
+
+    format: Literal["standard_webhooks", "ssf_push", "ssf_poll"] = STANDARD_WEBHOOKS
+    url: HttpUrl
+    secrets: Annotated[list[Secret], Field(max_length=SECRETS_MAX)] = []
+    """``whsec_`` secrets sign ``v1``, ``whsk_`` keys ``v1a``; all of them sign, so that one can be rotated."""
+    token: Secret | None = None
+    """The bearer that ``ssf_push`` sends, where the receiver wants one."""
+    audience: Words | None = None
+    """The ``aud`` of its tokens."""
+    events: Annotated[list[SignalType], Field(min_length=1)] | None = None
+    """The types of signals that it wants; None for all."""
+    targets: Annotated[list[Words], Field(min_length=1)] | None = None
+    """The targets of which it wants to hear; None for all. What is of no target in particular always comes."""
+    when: SignalCel | None = None
+    """A CEL expression over ``signal``, the body; what it is not true of does not come."""
+    set_events: Annotated[list[Words], Field(min_length=1)] | None = None
+    """The URIs of the Security Events that it wants; None for all."""
+    headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=HEADERS_MAX)] = {}
+    """Headers of its own, as they are or by reference."""
+    requests_per_minute: Annotated[int, Field(ge=1, le=REQUESTS_PER_MINUTE_MAX)] | None = None
+    """At most so many; None for as many as it takes."""
+    allow_private: bool = False
+    """Whether it may be at a private address, by ``http://`` and on any port."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Subscriber":
+        checks = {STANDARD_WEBHOOKS: self._check_webhooks, SSF_PUSH: self._check_push, SSF_POLL: lambda: None}
+        checks[self.format]()
+        if urlsplit(self.url).scheme == "http" and not self.allow_private:
+            msg = "url: http:// is for private addresses with allow_private = true; allowed: https://"
+            raise ValueError(msg)
+        return self
+
+    def _check_webhooks(self) -> None:
+        if not self.secrets:
+            msg = "secrets: Field required"
+            raise ValueError(msg)
+        for secret in self.secrets:
+            try:
+                signature.signer(secret.value)
+            except ValueError as error:
+                msg = f"secrets: {secret.reference}: {error}"
+                raise ValueError(msg) from error
+
+    def _check_push(self) -> None:
+        if self.audience is None:
+            msg = "audience: Field required"
+            raise ValueError(msg)
+
+    def wants(self, signal: Told) -> bool:
+        """Tell whether this signal is for it. Raises Refused where ``when`` cannot be evaluated of this signal."""
+        if signal.only:
+            return True
+        family = f"{signal.type.partition('.')[0]}.*"
+        typed = self.events is None or signal.type in self.events or family in self.events
+        placed = self.targets is None or not signal.target or signal.target in self.targets
+        return typed and placed and (self.when is None or self.when.holds(signal))
+
+    def ways(self, name: str, signal: Told) -> list[Way]:
+        """Return the ways of a signal's items to this subscriber."""
+        polled = self.format == SSF_POLL
+        return [Way(item, name, line_of(signal, item), polled) for item in self._items(signal)]
+
+    def _items(self, signal: Told) -> list[str]:
+        return [signal.id] if self.format == STANDARD_WEBHOOKS else sets.items(signal, self, self.set_events)
+
+    @property
+    def port(self) -> int:
+        """The port of its URL."""
+        parts = urlsplit(self.url)
+        return parts.port or PORTS[parts.scheme]
+
+    def header_values(self) -> dict[str, str]:
+        """Return its own headers as they are sent."""
+        return {name: found.value if isinstance(found, Secret) else found for name, found in self.headers.items()}
+
+
+def is_for(name: str, signal: Told) -> bool:
+    """Tell whether a signal that is for one subscriber alone, or for all but one, may go to this one."""
+    return name != signal.besides and signal.only in {"", name}
