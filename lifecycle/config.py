@@ -118,22 +118,23 @@ class Config(Section):
                 raise ValueError(msg)
         return self
 
-
     def _check_subscribers(self) -> None:
+        targets = ", ".join(self.targets) or "nothing, for none is configured"
         for name, each in self.subscribers.items():
             where = f"subscribers.{name}"
             if each.format == SSF_POLL:
-                msg = f"{where}.format: found {SSF_POLL!r}; allowed: {STANDARD_WEBHOOKS}, {SSF_PUSH}: who polls comes by [ssf.receivers]"
+                allowed = f"{STANDARD_WEBHOOKS}, {SSF_PUSH}: who polls is one of ssf.receivers"
+                msg = f"{where}.format: found {SSF_POLL!r}; allowed: {allowed}"
                 raise ValueError(msg)
             if each.format == SSF_PUSH and self.ssf is None:
                 msg = f"{where}.format: {SSF_PUSH} needs [ssf] with issuer and signing_keys"
                 raise ValueError(msg)
             if not each.allow_private and each.port not in self.signals.ports:
-                allowed = ", ".join(map(str, self.signals.ports))
-                msg = f"{where}.url: found port {each.port}; allowed by signals.ports: {allowed}"
+                ports = ", ".join(map(str, self.signals.ports))
+                msg = f"{where}.url: found port {each.port}; allowed by signals.ports: {ports}"
                 raise ValueError(msg)
             for target in set(each.targets or ()) - self.targets.keys():
-                msg = f"{where}.targets: found {target!r}; allowed: {', '.join(self.targets) or 'nothing, for none is configured'}"
+                msg = f"{where}.targets: found {target!r}; allowed: {targets}"
                 raise ValueError(msg)
 
 

@@ -3,7 +3,6 @@
 ``retry`` offers an event or a signal again and lets a target go on; a notice only the receiver can read again.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,12 +12,12 @@ import structlog
 from redis import Redis
 from redis.exceptions import WatchError
 
-from lifecycle import keys, standing
+from lifecycle import keys, outbox, standing
 from lifecycle.aside import set_aside
 from lifecycle.errors import Malformed, Unknown
 from lifecycle.event import State
 from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
-from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, SIGNALS, lanes, offer
+from lifecycle.queue import CONVERGE, LANE_OF_KIND, lanes, offer
 from lifecycle.settlement import KEPT_FIELDS, Delivery, Step, box_of, dump_deliveries, kept_of, move
 from lifecycle.signal import iso
 
@@ -79,11 +78,12 @@ class Failures:
         }
 
     def _failed_signal(self, rest: str) -> Found | None:
-        signal_id, _, subscriber = rest.partition(":")
+        item, _, subscriber = rest.partition(":")
+        signal_id = outbox.signal_of(item)
         found: Any = self._redis.hgetall(keys.signal(signal_id))
         if not found:
             return None
-        delivery = self._delivery(signal_id, subscriber)
+        delivery = self._delivery(item, subscriber)
         return {
             "signal": signal_id,
             "subscriber": subscriber,
@@ -142,14 +142,9 @@ class Failures:
             pipe.execute()
 
     def _retry_signal(self, rest: str, _actor: str) -> None:
-        signal_id, _, subscriber = rest.partition(":")
-        with self._redis.pipeline() as pipe:
-            pipe.multi()
-            pipe.zrem(keys.FAILURES, f"signal:{rest}")
-            pipe.hset(keys.delivery(signal_id, subscriber), mapping={"state": "waiting", "attempts": 0})
-            pipe.zadd(keys.UNDELIVERED, {f"{signal_id}:{subscriber}": time.time() * 1000})
-            offer(pipe, self._queues[SIGNALS], DELIVER, signal_id, subscriber)
-            pipe.execute()
+        item, _, subscriber = rest.partition(":")
+        line: Any = self._redis.hget(keys.delivery(item, subscriber), "line")
+        outbox.enlist_again(self._redis, [outbox.Way(item, subscriber, (line or item.encode()).decode())])
 
     def _retry_target(self, target: str, actor: str) -> None:
         before = standing.standing(self._redis, target)

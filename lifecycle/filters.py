@@ -79,7 +79,7 @@ def compile_for_signals(source: str) -> SignalExpression:
     except Refused as error:
         cause = str(error.__cause__)
         if _UNDEFINED in cause:
-            raise ValueError(cause.split(". ")[0]) from error
+            raise ValueError(cause.split(". ", maxsplit=1)[0]) from error
     return SignalExpression(source, program)
 
 

@@ -32,7 +32,7 @@ gatepost:known[:TARGET]                     set     persons with a live account 
 gatepost:link:KEY                           string  key of the person that this one was found to be; never expires
 gatepost:notice:ID                          hash    a notice set aside whole; until it was read after all
 gatepost:aside:SOURCE                       hash    bytes of each of its notices set aside, by id; as long
-gatepost:signal:ID                          hash    type, body, person, event, target, facts, subscribers; RETENTION
+gatepost:signal:ID                          hash    type, body, person, event, target, facts, deliveries; RETENTION
 gatepost:signals                            zset    signal ids by time made; trimmed to RETENTION
 gatepost:outbox                             stream  ids of signals that are not fanned out yet; until then
 gatepost:lines:SUBSCRIBER                   zset    its lines by when the first of each is due, or until when it is on
@@ -45,6 +45,7 @@ gatepost:failed:SUBSCRIBER                  zset    items that it never took by 
 gatepost:subscriber:NAME                    hash    how it stands: deliveries that wait, since when it fails, its
                                                     circuit, whether and why it is paused or disabled; until deleted
 gatepost:subscribers                        hash    those made by the API, JSON by name, secrets sealed; until deleted
+gatepost:subscriber-names                    set     who subscribes, for the metrics
 gatepost:subscribers-revision               string  counts every change of who subscribes to what; never expires
 gatepost:streams                            hash    the streams of Shared Signals receivers, JSON by id; until deleted
 gatepost:owners:TARGET                      hash    person key by account id, as settled; never expires
@@ -119,6 +120,7 @@ OUTBOX = "gatepost:outbox"
 SUBSCRIBERS = "gatepost:subscribers"
 REVISION = "gatepost:subscribers-revision"
 STREAMS = "gatepost:streams"
+SUBSCRIBER_NAMES = "gatepost:subscriber-names"
 SOURCES = "gatepost:sources"
 REPLIES = "gatepost:replies"
 REPLYING = "gatepost:replying"

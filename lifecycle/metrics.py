@@ -6,7 +6,6 @@ Each receiver shows the same fleet counters: aggregate over receivers with ``max
 import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -14,7 +13,8 @@ from redis import Redis
 from redis.client import Pipeline
 
 from lifecycle import keys
-from lifecycle.queue import LANES, SIGNALS
+from lifecycle.outbox_standing import Outbox, all_standing
+from lifecycle.queue import QUEUES, SIGNALS
 from lifecycle.watching import all_watched
 
 COUNTERS = {
@@ -69,14 +69,18 @@ class FleetCollector:
         yield from self._gauges()
         yield from self._gates()
         yield from self._sources()
+        yield from self._subscribers()
 
     def _gauges(self) -> Iterator[Metric]:
         depth = GaugeMetricFamily("gatepost_lane_depth", "Jobs that wait in a lane", labels=("lane",))
         text = "Age of the oldest event, or signal, that a lane has still to work on"
         oldest = GaugeMetricFamily("gatepost_oldest_event_seconds", text, labels=("lane",))
-        for lane in LANES:
+        for lane in QUEUES:
             depth.add_metric([lane], self._redis.llen(f"rq:queue:{lane}"))
             oldest.add_metric([lane], self._oldest_seconds(lane))
+        outbox = Outbox.of(self._redis)
+        depth.add_metric([SIGNALS], outbox.depth)
+        oldest.add_metric([SIGNALS], outbox.oldest_seconds)
         yield from (depth, oldest)
         yield GaugeMetricFamily("gatepost_holds", "Changes held", value=self._redis.zcard(keys.HOLDS))
         yield GaugeMetricFamily("gatepost_failures", "What waits for a person", value=self._redis.zcard(keys.FAILURES))
@@ -106,16 +110,21 @@ class FleetCollector:
             blind.add_metric([name], found.blind_seconds(now))
         yield from (silent, blind)
 
+    def _subscribers(self) -> Iterator[Metric]:
+        waiting = GaugeMetricFamily("gatepost_signals_waiting", "Deliveries not ended yet", labels=("subscriber",))
+        text = "Since the first failure after its last success; 0 while all goes well"
+        failing = GaugeMetricFamily("gatepost_subscriber_failing_seconds", text, labels=("subscriber",))
+        stopped = GaugeMetricFamily("gatepost_subscriber_stopped", "1 while paused or disabled", labels=("subscriber",))
+        now = time.time()
+        for name, found in all_standing(self._redis):
+            waiting.add_metric([name], found.waiting)
+            failing.add_metric([name], found.failing_seconds(now))
+            stopped.add_metric([name], int(found.is_stopped))
+        yield from (waiting, failing, stopped)
+
     def _oldest_seconds(self, lane: str) -> float:
-        if lane != SIGNALS:
-            first: Any = self._redis.zrange(keys.open_events(lane), 0, 0, withscores=True)
-            return max(time.time() - first[0][1] / 1000, 0.0) if first else 0.0
-        job: Any = self._redis.lindex(f"rq:queue:{lane}", 0)
-        enqueued: Any = self._redis.hget(f"rq:job:{job.decode()}", "enqueued_at") if job else None
-        if not enqueued:
-            return 0.0
-        since = datetime.fromisoformat(enqueued.decode()).astimezone(UTC)
-        return max((datetime.now(UTC) - since).total_seconds(), 0.0)
+        first: Any = self._redis.zrange(keys.open_events(lane), 0, 0, withscores=True)
+        return max(time.time() - first[0][1] / 1000, 0.0) if first else 0.0
 
 
 def _histogram(name: str, text: str, labels: tuple[str, ...], stored: dict[tuple[str, ...], float]) -> Metric:

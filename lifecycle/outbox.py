@@ -10,7 +10,7 @@ A subscriber that takes several messages for one signal, as Security Event Token
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -34,10 +34,12 @@ class Way(NamedTuple):
     line: str
     polled: bool = False
     """Whether the subscriber comes for it."""
+    drops: bool = False
+    """Whether nothing is kept for the subscriber while it is disabled."""
 
     def arguments(self) -> list[Any]:
         """Return what the scripts take."""
-        return [self.item, self.subscriber, self.line, int(self.polled)]
+        return [self.item, self.subscriber, self.line, int(self.polled) + 2 * int(self.drops)]
 
 
 def keep(pipe: Pipeline, signal: Signal) -> None:
@@ -117,10 +119,9 @@ def end_polled(redis: Redis, subscriber: str, results: Sequence[tuple[str, str, 
     return int(found)
 
 
-def subscribers_of(record: dict[str, str]) -> list[str]:
-    """Return to whom a signal went; nobody while it is not fanned out."""
-    found: list[str] = json.loads(record.get("subscribers") or "[]")
-    return found
+def deliveries_of(record: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return item and subscriber of each delivery of a signal; none while it is not fanned out."""
+    return [(item, name) for item, name in json.loads(record.get("deliveries") or "[]")]
 
 
 def _now() -> int:

@@ -10,25 +10,40 @@ from lifecycle import keys
 WAITING_MAX = 100_000
 """Deliveries that wait for one subscriber; what comes after them has to be replayed."""
 CIRCUIT_FAILURES = 5
-CIRCUIT_MILLISECONDS, CIRCUIT_MILLISECONDS_MAX = 15_000, 120_000
+"""In a row, after which one delivery alone tries the subscriber again and again, and the others wait for it."""
+CIRCUIT_MILLISECONDS, CIRCUIT_MILLISECONDS_MAX = 5_000, 120_000
+DISABLE_MILLISECONDS = 5 * 86_400_000
+"""A subscriber that took nothing for so long is disabled."""
+FAILING_GAP_MILLISECONDS = 36 * 3_600_000
+"""After so long without an attempt a failure begins a new streak: nobody tried meanwhile."""
 
 _RETENTION = keys.RETENTION_SECONDS
 
-# ARGV: id, made at (seconds), body, then names and values of the other fields.
-KEEP = f"""
-local signal = 'gatepost:signal:' .. ARGV[1]
-if redis.call('HSETNX', signal, 'body', ARGV[3]) == 1 then
-  redis.call('HSET', signal, 'id', ARGV[1], 'made_at', ARGV[2], unpack(ARGV, 4))
+
+def _keep(shift: int) -> str:
+    """Return what keeps a signal whose arguments come after so many others."""
+    id_, made_at, body = (f"ARGV[{shift + place}]" for place in range(1, 4))
+    rest = f"unpack(ARGV, {shift + 4})"
+    return f"""
+local signal = 'gatepost:signal:' .. {id_}
+if redis.call('HSETNX', signal, 'body', {body}) == 1 then
+  redis.call('HSET', signal, 'id', {id_}, 'made_at', {made_at}, {rest})
   redis.call('EXPIRE', signal, {_RETENTION})
-  redis.call('ZADD', 'gatepost:signals', ARGV[2], ARGV[1])
-  redis.call('XADD', 'gatepost:outbox', '*', 'id', ARGV[1])
+  redis.call('ZADD', 'gatepost:signals', {made_at}, {id_})
+  redis.call('XADD', 'gatepost:outbox', '*', 'id', {id_})
 end
 """
 
-# `again` lets what has ended begin anew. Answers whether the delivery waits now and did not before.
+
+# ARGV: id, made at (seconds), body, then names and values of the other fields.
+KEEP = _keep(0)
+
+# `how` is 1 where the subscriber comes for it, and 2 more where nothing is kept for it while it is disabled; `again`
+# lets what has ended begin anew. Answers whether the delivery waits now and did not before.
 _ENLIST = f"""
-local function enlist(item, name, line, polled, now, again)
+local function enlist(item, name, line, how, now, again)
   local delivery, of = 'gatepost:delivery:' .. item .. ':' .. name, 'gatepost:subscriber:' .. name
+  if tonumber(how) >= 2 and redis.call('HEXISTS', of, 'disabled_at') == 1 then return 0 end
   local state = redis.call('HGET', delivery, 'state')
   if state == 'waiting' or (state and not again) then return 0 end
   redis.call('HSET', delivery, 'state', 'waiting', 'attempts', 0, 'reason', '', 'next_attempt_at', '', 'line', line)
@@ -41,7 +56,7 @@ local function enlist(item, name, line, polled, now, again)
     return 0
   end
   redis.call('HINCRBY', of, 'waiting', 1)
-  if polled then
+  if tonumber(how) % 2 == 1 then
     redis.call('RPUSH', 'gatepost:polled:' .. name, item)
   else
     redis.call('RPUSH', 'gatepost:line:' .. name .. ':' .. line, item)
@@ -51,21 +66,21 @@ local function enlist(item, name, line, polled, now, again)
 end
 """
 
-# ARGV: revision, now, then for each signal: its entry, its id, its subscribers (JSON), n, and n times: item, name,
-# line, 1 where it is polled. Answers -1 when the subscribers have changed: then nothing is done.
+# ARGV: revision, now, then for each signal: its entry, its id, its deliveries (JSON), n, and n times: item, name,
+# line, how. Answers -1 when the subscribers have changed: then nothing is done.
 FAN_OUT = (
     _ENLIST
     + """
 if (redis.call('GET', 'gatepost:subscribers-revision') or '0') ~= ARGV[1] then return -1 end
 local i, enlisted = 3, 0
 while i <= #ARGV do
-  local entry, id, names, n = unpack(ARGV, i, i + 3)
+  local entry, id, pairs, n = unpack(ARGV, i, i + 3)
   i = i + 4
   local is_new = redis.call('XDEL', 'gatepost:outbox', entry) == 1
-  if is_new then redis.call('HSET', 'gatepost:signal:' .. id, 'subscribers', names) end
+  if is_new then redis.call('HSET', 'gatepost:signal:' .. id, 'deliveries', pairs) end
   for _ = 1, n do
     if is_new then
-      enlisted = enlisted + enlist(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3] == '1', ARGV[2], false)
+      enlisted = enlisted + enlist(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[2], false)
     end
     i = i + 4
   end
@@ -74,13 +89,13 @@ return enlisted
 """
 )
 
-# ARGV: now, then again and again: item, name, line, 1 where it is polled. Answers how many wait now that did not.
+# ARGV: now, then again and again: item, name, line, how. Answers how many wait now that did not.
 ENLIST_AGAIN = (
     _ENLIST
     + """
 local enlisted = 0
 for i = 2, #ARGV, 4 do
-  enlisted = enlisted + enlist(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3] == '1', ARGV[1], true)
+  enlisted = enlisted + enlist(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[1], true)
 end
 return enlisted
 """
@@ -101,7 +116,7 @@ for i = 3, #ARGV, 3 do
     if tonumber(failures or 0) >= {CIRCUIT_FAILURES} and most > 0 then
       -- One probe at a time.
       most = 1
-      redis.call('HSET', of, 'open_until', until_)
+      redis.call('HSET', of, 'open_until', until_, 'probing', 1)
     end
     local at, burst = math.max(tonumber(next_at or 0), now), math.max(1000, interval)
     for _, line in ipairs(due) do
@@ -134,54 +149,47 @@ end
 """
 
 # ARGV: now, then for each attempt: name, line, item, number, attempt (JSON), state, reason, due (milliseconds), due
-# (text), the counter, its verdict (well, ill, or refused by a limit), until when the subscriber rests, why it is
-# disabled, n, and n arguments of KEEP for the signal that says so. Answers 1 for each that was recorded.
+# (text), the counter, what it says of the subscriber, until when that rests. Answers for each 0 where it was recorded
+# before, 1 where it is now, and 2 where it is and the subscriber has failed for so long that it is to be disabled.
 RECORD = f"""
-local function keep(id, made_at, body, ...)
-  local signal = 'gatepost:signal:' .. id
-  if redis.call('HSETNX', signal, 'body', body) == 1 then
-    redis.call('HSET', signal, 'id', id, 'made_at', made_at, ...)
-    redis.call('EXPIRE', signal, {_RETENTION})
-    redis.call('ZADD', 'gatepost:signals', made_at, id)
-    redis.call('XADD', 'gatepost:outbox', '*', 'id', id)
-  end
-end
-
-local function judge(of, now, verdict, rests)
-  if verdict == 'well' then
-    redis.call('HDEL', of, 'failures', 'failing_since', 'last_failure_at', 'open_until', 'opened', 'rest_until')
+local function judge(of, now, says, rests)
+  if says == 'well' then
+    redis.call('HDEL', of, 'failures', 'failing_since', 'last_failure_at', 'open_until', 'opened', 'probing',
+      'rest_until')
     redis.call('HSET', of, 'last_success_at', now)
-    return
   end
+  if says ~= 'ill' and says ~= 'busy' then return 1 end
+  local last = tonumber(redis.call('HGET', of, 'last_failure_at') or 0)
+  if now - last > {FAILING_GAP_MILLISECONDS} then redis.call('HDEL', of, 'failing_since') end
   redis.call('HSETNX', of, 'failing_since', now)
   redis.call('HSET', of, 'last_failure_at', now)
   if rests ~= '' then redis.call('HSET', of, 'rest_until', rests) end
-  if verdict ~= 'ill' then return end
-  local failures = redis.call('HINCRBY', of, 'failures', 1)
-  local opened = tonumber(redis.call('HGET', of, 'opened') or 0)
-  if failures < {CIRCUIT_FAILURES} then return end
-  if failures > {CIRCUIT_FAILURES} and opened == 0 then return end
-  -- Those that were on their way when it opened say nothing new; a probe that failed does.
-  local wait = math.min({CIRCUIT_MILLISECONDS} * 2 ^ opened, {CIRCUIT_MILLISECONDS_MAX})
-  redis.call('HSET', of, 'open_until', string.format('%.0f', now + wait), 'opened', opened + 1)
+  if says == 'ill' then
+    local failures = redis.call('HINCRBY', of, 'failures', 1)
+    -- What was on its way when it opened says nothing new; a probe that failed does.
+    if failures == {CIRCUIT_FAILURES} or redis.call('HDEL', of, 'probing') == 1 then
+      local opened = tonumber(redis.call('HGET', of, 'opened') or 0)
+      local wait = math.min({CIRCUIT_MILLISECONDS} * 2 ^ opened, {CIRCUIT_MILLISECONDS_MAX})
+      redis.call('HSET', of, 'open_until', string.format('%.0f', now + wait))
+      redis.call('HINCRBY', of, 'opened', 1)
+    end
+  end
+  return now - redis.call('HGET', of, 'failing_since') >= {DISABLE_MILLISECONDS} and 2 or 1
 end
 
-local now, i, answers = tonumber(ARGV[1]), 2, {{}}
-while i <= #ARGV do
-  local name, line, item, number, attempt, state, reason, due, due_text, counter, verdict, rests, disabled, n =
-    unpack(ARGV, i, i + 13)
+local now, answers = tonumber(ARGV[1]), {{}}
+for i = 2, #ARGV, 12 do
+  local name, line, item, number, attempt, state, reason, due, due_text, counter, says, rests = unpack(ARGV, i, i + 11)
   local delivery, of = 'gatepost:delivery:' .. item .. ':' .. name, 'gatepost:subscriber:' .. name
   local box, lines = 'gatepost:line:' .. name .. ':' .. line, 'gatepost:lines:' .. name
   local known = tonumber(redis.call('HGET', delivery, 'attempts') or 0)
-  -- What is not so was recorded before, and Redis died before it said so; or another made this attempt too.
-  local is_new = redis.call('LINDEX', box, 0) == item and known < tonumber(number)
-  answers[#answers + 1] = is_new and 1 or 0
-  if is_new then
+  local answer = 0
+  if redis.call('LINDEX', box, 0) == item and known < tonumber(number) then
     redis.call('RPUSH', 'gatepost:attempts:' .. item .. ':' .. name, attempt)
     redis.call('EXPIRE', 'gatepost:attempts:' .. item .. ':' .. name, {_RETENTION})
     redis.call('HSET', delivery, 'state', state, 'attempts', number, 'reason', reason, 'next_attempt_at', due_text)
     redis.call('HINCRBY', 'gatepost:metrics', counter, 1)
-    judge(of, now, verdict, rests)
+    answer = judge(of, now, says, rests)
     if state == 'waiting' then
       redis.call('ZADD', lines, due, line)
     else
@@ -197,14 +205,19 @@ while i <= #ARGV do
       redis.call('ZADD', 'gatepost:failures', now / 1000, 'signal:' .. item .. ':' .. name)
       redis.call('ZADD', 'gatepost:failed:' .. name, now, item)
     end
-    if disabled ~= '' and redis.call('HSETNX', of, 'disabled_at', now) == 1 then
-      redis.call('HSET', of, 'reason', disabled)
-      keep(unpack(ARGV, i + 14, i + 13 + n))
-    end
   end
-  i = i + 14 + n
+  answers[#answers + 1] = answer
 end
 return answers
+"""
+
+# ARGV: name, why, now, then the arguments of KEEP for the signal that says so. Answers whether it was not yet.
+DISABLE = f"""
+local of = 'gatepost:subscriber:' .. ARGV[1]
+if redis.call('HSETNX', of, 'disabled_at', ARGV[3]) == 0 then return 0 end
+redis.call('HSET', of, 'reason', ARGV[2])
+{_keep(3)}
+return 1
 """
 
 # ARGV: name, state, reason, how many. Ends what waits in lines and what is polled; answers how many have ended.

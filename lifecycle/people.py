@@ -4,7 +4,6 @@ One person is worked on by one job at a time. A job takes the lease, reads the m
 lease only when the mailbox holds nothing unread, so there is no moment at which an event arrives unseen.
 """
 
-import json
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime

@@ -28,11 +28,12 @@ from lifecycle.event import Event, Kind
 
 LEAVERS, LOOKUPS, PEOPLE, SIGNALS = "leavers", "lookups", "people", "signals"
 LANES = (LEAVERS, LOOKUPS, PEOPLE, SIGNALS)
+QUEUES = (LEAVERS, LOOKUPS, PEOPLE)
+"""The lanes that RQ carries; that of signals is the outbox."""
 LANE_OF_KIND = {Kind.LEAVER: LEAVERS, Kind.JOINER: PEOPLE, Kind.MOVER: PEOPLE, Kind.CHANGED: LOOKUPS}
 """A thin event is looked up first, and then goes on as what it turned out to be."""
 
 CONVERGE = "workers.jobs.converge"
-DELIVER = "workers.jobs.deliver"
 
 JOB_SECONDS_MAX = 45
 # RQ fails a job without Retry as soon as its worker dies. These are for deaths; trouble of a target is postponed by the
@@ -92,7 +93,7 @@ def connect(url: str, *, patient: bool) -> Redis:
 
 def lanes(redis: Redis) -> dict[str, Queue]:
     """Return the RQ queues by lane."""
-    return {lane: Queue(lane, connection=redis, serializer=JSONSerializer) for lane in LANES}
+    return {lane: Queue(lane, connection=redis, serializer=JSONSerializer) for lane in QUEUES}
 
 
 def _retry() -> Retry:

@@ -15,6 +15,7 @@ from lifecycle.errors import Malformed, Unknown
 from lifecycle.event import OPERATOR, OURSELVES, Event, State
 from lifecycle.failures import Failures
 from lifecycle.holds import Holds, shown
+from lifecycle.outbox import deliveries_of
 from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
 from lifecycle.person import Person
 from lifecycle.restore import restore
@@ -223,7 +224,7 @@ class Records:
             "person": fields["person"],
             "made_at": moment(fields["made_at"]),
             "body": json.loads(fields["body"]),
-            "deliveries": [self._delivery(signal_id, name) for name in json.loads(fields["subscribers"])],
+            "deliveries": [self._delivery(item, name) for item, name in deliveries_of(fields)],
         }
 
     def _delivery(self, signal_id: str, subscriber: str) -> dict[str, Any]:

@@ -18,7 +18,9 @@ HEADERS_MAX, HEADER_CHARS_MAX = 20, 1_000
 SECRETS_MAX = 10
 REQUESTS_PER_MINUTE_MAX = 600_000
 PORTS: Final = {"https": 443, "http": 80}
-STANDARD_WEBHOOKS, SSF_PUSH, SSF_POLL = "standard_webhooks", "ssf_push", "ssf_poll"
+STANDARD_WEBHOOKS: Final = "standard_webhooks"
+SSF_PUSH: Final = "ssf_push"
+SSF_POLL: Final = "ssf_poll"
 
 _HEADER_NAME: Final = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
 # What the format writes itself, or what would change whom the request is for and where it ends.
@@ -83,8 +85,11 @@ class Subscriber(Shape):
 
     @model_validator(mode="after")
     def _check(self) -> "Subscriber":
-        checks = {STANDARD_WEBHOOKS: self._check_webhooks, SSF_PUSH: self._check_push, SSF_POLL: lambda: None}
-        checks[self.format]()
+        if self.format == STANDARD_WEBHOOKS:
+            self._check_webhooks()
+        elif self.audience is None:
+            msg = "audience: Field required"
+            raise ValueError(msg)
         if urlsplit(self.url).scheme == "http" and not self.allow_private:
             msg = "url: http:// is for private addresses with allow_private = true; allowed: https://"
             raise ValueError(msg)
@@ -101,11 +106,6 @@ class Subscriber(Shape):
                 msg = f"secrets: {secret.reference}: {error}"
                 raise ValueError(msg) from error
 
-    def _check_push(self) -> None:
-        if self.audience is None:
-            msg = "audience: Field required"
-            raise ValueError(msg)
-
     def wants(self, signal: Told) -> bool:
         """Tell whether this signal is for it. Raises Refused where ``when`` cannot be evaluated of this signal."""
         if signal.only:
@@ -117,8 +117,8 @@ class Subscriber(Shape):
 
     def ways(self, name: str, signal: Told) -> list[Way]:
         """Return the ways of a signal's items to this subscriber."""
-        polled = self.format == SSF_POLL
-        return [Way(item, name, line_of(signal, item), polled) for item in self._items(signal)]
+        polled, drops = self.format == SSF_POLL, self.format != STANDARD_WEBHOOKS
+        return [Way(item, name, line_of(signal, item), polled, drops) for item in self._items(signal)]
 
     def _items(self, signal: Told) -> list[str]:
         return [signal.id] if self.format == STANDARD_WEBHOOKS else sets.items(signal, self, self.set_events)

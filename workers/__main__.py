@@ -7,12 +7,13 @@ import sys
 import structlog
 from redis.exceptions import RedisError
 
-from lifecycle.config import CONFIG_VARIABLE
+from lifecycle.config import CONFIG_VARIABLE, Config
 from lifecycle.errors import Misconfigured
 from lifecycle.lifeline import hold_lifeline
 from lifecycle.log import set_up_logs
-from lifecycle.queue import LANES, LEAVERS, LOOKUPS, PEOPLE, connect
+from lifecycle.queue import LANES, LEAVERS, LOOKUPS, PEOPLE, SIGNALS, connect
 from workers.jobs import WORKER, config, keeper, pulse, rounds, sweeper, warm, watcher
+from workers.outbox import lane as outbox
 from workers.worker import make_worker
 
 EXIT_MISCONFIGURED, EXIT_NO_REDIS = 2, 3
@@ -38,18 +39,27 @@ def main() -> None:
         print(error.message, file=sys.stderr)
         sys.exit(EXIT_MISCONFIGURED)
     try:
-        worker = make_worker(connect(found.redis.url, patient=True), options.lane, WORKER)
-        warm(options.lane)
-        pulse(options.lane).start()
-        sweeper().start()
-        if options.lane in {LEAVERS, PEOPLE}:
-            keeper().start()
-            rounds().start()
-        if options.lane == LOOKUPS:
-            watcher().start()
+        _work(options.lane, found)
     except RedisError as error:
         log.error("worker.no_redis", error=type(error).__name__)  # noqa: TRY400 - the place in our code says nothing
         sys.exit(EXIT_NO_REDIS)
+
+
+def _work(lane: str, found: Config) -> None:
+    """Start what runs beside the jobs, and work. Raises RedisError where there is none at the start."""
+    pulse(lane).start()
+    sweeper().start()
+    if lane == SIGNALS:
+        log.info("worker.started")
+        outbox.work(found)
+        return
+    worker = make_worker(connect(found.redis.url, patient=True), lane, WORKER)
+    warm(lane)
+    if lane in {LEAVERS, PEOPLE}:
+        keeper().start()
+        rounds().start()
+    if lane == LOOKUPS:
+        watcher().start()
     log.info("worker.started")
     worker.work(with_scheduler=True, logging_level="WARNING")
 

@@ -10,7 +10,6 @@ from lifecycle.people import People
 from lifecycle.queue import LOOKUPS, SIGNALS, connect, lanes
 from lifecycle.target import Target
 from workers import converge as convergence
-from workers.deliver import Deliverer
 from workers.directories import opened
 from workers.gate import Gate, Rate
 from workers.http import Http
@@ -30,8 +29,6 @@ from workers.watch.replies import Replies
 from workers.watch.sources import watching
 from workers.watch.watcher import Watcher
 
-SIGNAL_ANSWER_BYTES_MAX = 65_536
-
 
 def converge(person: str, lane: str) -> None:
     """Work on what is in one person's mailbox; in the lane of look-ups, on the thin events that are not there yet."""
@@ -41,15 +38,10 @@ def converge(person: str, lane: str) -> None:
         convergence.converge(world(), person, lane)
 
 
-def deliver(signal_id: str, subscriber: str) -> None:
-    """Make one attempt to deliver a signal."""
-    deliverer().deliver(signal_id, subscriber)
-
-
 # The name of this process, under which it is known to be alive.
 WORKER = uuid4().hex
 
-JOBS = frozenset({f"{__name__}.{function.__name__}" for function in (converge, deliver)})
+JOBS = frozenset({f"{__name__}.{function.__name__}" for function in (converge,)})
 
 
 @cache
@@ -120,20 +112,8 @@ def watcher() -> Watcher:
     return Watcher(redis, WORKER, watched.tasks, Replies(redis, WORKER, watched.apis))
 
 
-@cache
-def deliverer() -> Deliverer:
-    """Make everything warm that delivering signals takes."""
-    found = config()
-    redis = connect(found.redis.url, patient=True)
-    http = Http(bytes_max=SIGNAL_ANSWER_BYTES_MAX)
-    return Deliverer(redis, lanes(redis), dict(found.subscribers), http)
-
-
 def warm(lane: str) -> None:
     """Make a lane's clients before its first job, and look up the groups that the policy names."""
-    if lane == SIGNALS:
-        deliverer()
-        return
     if lane == LOOKUPS:
         world()
         return

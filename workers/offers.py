@@ -1,4 +1,4 @@
-"""Offers: a person, or a signal, once more to the workers, but nobody who is worked on, waits, or has a job.
+"""Offers: a person once more to the workers, but nobody who is worked on, waits, or has a job.
 
 What is offered once too often is harmless: a job that finds an empty mailbox makes no request.
 """
@@ -13,7 +13,7 @@ from rq.job import Job
 
 from lifecycle import keys
 from lifecycle.event import OPEN_STATES, State
-from lifecycle.queue import CONVERGE, DELIVER, LANE_OF_KIND, LEAVERS, LOOKUPS, PEOPLE, SIGNALS, arguments_of, offer
+from lifecycle.queue import CONVERGE, LANE_OF_KIND, LEAVERS, LOOKUPS, PEOPLE, arguments_of, offer
 from lifecycle.settlement import KEPT_FIELDS, kept_of
 
 JOBS_MAX = 5_000
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 class Work(NamedTuple):
-    """What a job is about: a person, or a signal's way to a subscriber."""
+    """What a job is about: a person."""
 
     func: str
     arguments: tuple[str, ...]
@@ -41,15 +41,12 @@ class Offers:
     def again(self, work: Work, lane: str) -> bool:
         """Offer what a job was about, unless somebody works on it or it was just offered; return whether it was."""
         key = work.arguments[0]
-        if work.func == CONVERGE and not self._is_wanted(key, lane):
+        if work.func != CONVERGE or not self._is_wanted(key, lane):
             return False
         if not self._redis.set(keys.resumed(":".join(work.arguments)), "1", nx=True, px=RESUMED_MILLISECONDS):
             return False
         with self._redis.pipeline() as pipe:
-            if work.func == CONVERGE:
-                self.first(pipe, key, lane)
-            elif work.func == DELIVER:
-                offer(pipe, self._queues[SIGNALS], DELIVER, *work.arguments)
+            self.first(pipe, key, lane)
             pipe.execute()
         log.warning("job.resumed", lane=lane)
         return True

@@ -1,13 +1,12 @@
 """What subscribers are told of an attempt: one signal for each target that changed or failed. Pure."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from lifecycle.config import Subscriber
 from lifecycle.event import Event, State
 from lifecycle.person import Person
 from lifecycle.signal import Signal, iso, make_signal

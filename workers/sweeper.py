@@ -5,7 +5,7 @@ RQ alone takes more than a minute to notice that a warm worker was killed. These
 * leases whose time has passed: their workers died, so who was worked on is offered at the front of a lane;
 * jobs that were popped by a worker that died before it took a lease;
 * jobs and events that are due and did not come;
-* now and then all open events and deliveries: one whose job is in no queue and no schedule, whatever lost it.
+* now and then all open events: one whose job is in no queue and no schedule, whatever lost it.
 """
 
 import threading
@@ -26,7 +26,7 @@ from lifecycle.event import State
 from lifecycle.log import fault
 from lifecycle.lookups import Lookups
 from lifecycle.people import People
-from lifecycle.queue import DELIVER, LANE_OF_KIND, LEAVERS, LOOKUPS, PEOPLE, SIGNALS
+from lifecycle.queue import LANE_OF_KIND, LEAVERS, LOOKUPS, PEOPLE
 from workers.offers import Offers, Work
 
 TICK_SECONDS, TROUBLE_SECONDS = 0.4, 1.0
@@ -40,7 +40,6 @@ DUE_SECONDS, AUDIT_SECONDS, AUDIT_AGE_SECONDS = 2.0, 15.0, 10.0
 DEAD_MAX, LISTED_MAX, AUDIT_EVENTS_MAX = 100, 100, 500
 # One that is due and was not begun by then has lost its job.
 OVERDUE_SECONDS, OVERDUE_MAX = 3.0, 500
-UNDELIVERED_SECONDS, UNDELIVERED_MAX = 30.0, 100
 
 log = structlog.get_logger()
 
@@ -211,9 +210,8 @@ class Sweeper:
         self._offers.events([ref.decode() for ref in refs])
 
     def audit(self) -> None:
-        """Offer each open event that no queue, no schedule, no line and no live lease holds, and each such delivery."""
+        """Offer each open event that no queue, no schedule, no line and no live lease holds."""
         self._offers.events([ref for lane in (LEAVERS, LOOKUPS, PEOPLE) for ref in self._old(lane)])
-        self._audit_deliveries()
 
     def _old(self, lane: str) -> list[str]:
         """Return open events that are not quite new: the next of them at each audit, and then from the first again."""
@@ -222,15 +220,6 @@ class Sweeper:
         refs: Any = self._redis.zrangebyscore(keys.open_events(lane), "-inf", late, start, AUDIT_EVENTS_MAX)
         self._audited[lane] = start + len(refs) if len(refs) == AUDIT_EVENTS_MAX else 0
         return [ref.decode() for ref in refs]
-
-    def _audit_deliveries(self) -> None:
-        if self._redis.llen(self._queues[SIGNALS].key) > UNDELIVERED_MAX:
-            return
-        late = self._now() - UNDELIVERED_SECONDS * 1000
-        names: Any = self._redis.zrangebyscore(keys.UNDELIVERED, "-inf", late, 0, UNDELIVERED_MAX)
-        for name in names:
-            signal, _, subscriber = name.decode().partition(":")
-            self._offers.again(Work(DELIVER, (signal, subscriber), None), SIGNALS)
 
     def _now(self) -> float:
         now: Any = self._redis.time()

@@ -28,6 +28,6 @@ def letter(_config: Config, signal: Told, item: str, subscriber: Subscriber, now
 
 
 def verdict(reply: Reply) -> tuple[Verdict, str]:
-    """Standard Webhooks: 2xx and nothing else is success."""
+    """Take 2xx and nothing else for success."""
     taken = 200 <= reply.status < 300  # noqa: PLR2004 - as said
     return (Verdict.TAKEN, "") if taken else (Verdict.AGAIN, str(reply.status))

@@ -1,0 +1,126 @@
+"""From the outbox to the lines: which signal goes to whom.
+
+Any process may do it, and several may try at once: a step that finds an entry gone leaves that signal alone.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from lifecycle import keys
+from lifecycle.errors import Refused
+from lifecycle.outbox import Way
+from lifecycle.outbox_scripts import FAN_OUT
+from lifecycle.roster import Roster
+from lifecycle.signal import Told
+from lifecycle.subscriber import Subscriber, is_for
+from workers.outbox.known import Known
+
+ENTRIES_MAX, WAYS_MAX = 100, 2_000
+BLOCK_MILLISECONDS = 1_000
+TROUBLE_SECONDS = 1.0
+TRIM_SECONDS = 60.0
+ROSTER_TRIES_MAX = 20
+
+log = structlog.get_logger()
+
+Entry = tuple[str, str]
+"""An entry of the outbox, and the signal that it names."""
+
+
+class FanOut:
+    """Takes signals out of the outbox, oldest first."""
+
+    def __init__(self, redis: Redis, known: Known, wake: Callable[[], None]) -> None:
+        """Keep a connection of its own, on which it waits, and how to wake those who send."""
+        self._redis = redis
+        self._known = known
+        self._wake = wake
+        self._trimmed_at = 0.0
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Go on until told to stop."""
+        while not stopping.is_set():
+            try:
+                if entries := await self.entries(BLOCK_MILLISECONDS):
+                    await self.step(entries)
+                await self._trim()
+            except RedisError as error:
+                log.warning("fan_out.no_redis", error=type(error).__name__)
+                await asyncio.sleep(TROUBLE_SECONDS)
+
+    async def entries(self, block: int | None = None) -> list[Entry]:
+        """Return the oldest entries of the outbox; with ``block`` wait so many milliseconds for one."""
+        found: Any = await self._redis.xread({keys.OUTBOX: "0-0"}, count=ENTRIES_MAX, block=block)
+        return [(entry.decode(), fields[b"id"].decode()) for _, entries in found for entry, fields in entries]
+
+    async def step(self, entries: Sequence[Entry]) -> int:
+        """Fan out these signals; return how many deliveries begin."""
+        signals = await self._known.signals(signal for _, signal in entries)
+        enlisted = 0
+        for some in self._portions(entries):
+            enlisted += await self._fan_out(some, signals)
+            self._wake()
+        return enlisted
+
+    def _portions(self, entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+        """Cut what is to be done into steps that Redis takes in a moment."""
+        each = max(len(self._known.roster.subscribers), 1)
+        size = max(WAYS_MAX // each, 1)
+        for start in range(0, len(entries), size):
+            yield list(entries[start : start + size])
+
+    async def _fan_out(self, entries: Sequence[Entry], signals: dict[str, Told]) -> int:
+        for _ in range(ROSTER_TRIES_MAX):
+            arguments = [part for entry in entries for part in _arguments(entry, signals, self._known.roster)]
+            now = int(datetime.now(UTC).timestamp() * 1000)
+            found: Any = await self._redis.eval(FAN_OUT, 0, str(self._known.roster.revision), str(now), *arguments)
+            if int(found) >= 0:
+                return int(found)
+            await self._known.refresh()
+        log.warning("fan_out.roster_never_still")
+        return 0
+
+    async def _trim(self) -> None:
+        """Forget what is older than what is kept."""
+        if time.monotonic() - self._trimmed_at < TRIM_SECONDS:
+            return
+        self._trimmed_at = time.monotonic()
+        oldest = time.time() - keys.RETENTION_SECONDS
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.zremrangebyscore(keys.SIGNALS, "-inf", oldest)
+            for name in self._known.roster.subscribers:
+                pipe.zremrangebyscore(keys.failed(name), "-inf", oldest * 1000)
+            await pipe.execute()
+
+
+def _arguments(entry: Entry, signals: dict[str, Told], roster: Roster) -> list[str]:
+    """Return what the script takes of one signal; one that is gone, or unreadable, goes to nobody."""
+    stream_id, signal_id = entry
+    signal = signals.get(signal_id)
+    found = list(ways(signal, roster)) if signal is not None else []
+    pairs = json.dumps([[way.item, way.subscriber] for way in found])
+    return [stream_id, signal_id, pairs, str(len(found)), *(str(part) for way in found for part in way.arguments())]
+
+
+def ways(signal: Told, roster: Roster) -> Iterator[Way]:
+    """Return the deliveries that come of a signal."""
+    for name, subscriber in roster.subscribers.items():
+        if is_for(name, signal) and _wants(name, subscriber, signal):
+            yield from subscriber.ways(name, signal)
+
+
+def _wants(name: str, subscriber: Subscriber, signal: Told) -> bool:
+    try:
+        return subscriber.wants(signal)
+    except Refused as error:
+        # Told once too often is better than never.
+        log.warning("filter.failed", subscriber=name, type=signal.type, detail=error.message)
+        return True

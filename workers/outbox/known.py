@@ -1,0 +1,70 @@
+"""Who subscribes and what is to be told, as this process last read it."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import structlog
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from lifecycle import keys
+from lifecycle.config import Config
+from lifecycle.log import fault
+from lifecycle.roster import Roster, roster
+from lifecycle.signal import Told
+
+SIGNALS_MAX = 2_000
+ROSTER_SECONDS_MAX = 30.0
+"""A secret that was rotated out ends by the clock, without a change of the roster."""
+
+log = structlog.get_logger()
+
+
+class Known:
+    """The roster, and the signals that were read of late: one goes to many subscribers."""
+
+    def __init__(self, config: Config, redis: AsyncRedis, patient: Redis) -> None:
+        """Keep both connections; the second is for the thread in which secrets are opened."""
+        self.config = config
+        self._redis = redis
+        self._patient = patient
+        self._signals: OrderedDict[str, Told] = OrderedDict()
+        self._read_at = 0.0
+        self.roster = Roster(-1, {})
+
+    async def refresh(self) -> None:
+        """Read the roster anew."""
+        self.roster = await asyncio.to_thread(roster, self._patient, self.config)
+        self._read_at = time.monotonic()
+        if self.roster.subscribers:
+            await self._redis.sadd(keys.SUBSCRIBER_NAMES, *self.roster.subscribers)
+
+    async def refresh_if_old(self) -> None:
+        """Read the roster anew where it was changed, or read long ago."""
+        revision = int(await self._redis.get(keys.REVISION) or 0)
+        if revision != self.roster.revision or time.monotonic() - self._read_at > ROSTER_SECONDS_MAX:
+            await self.refresh()
+
+    async def signals(self, ids: Iterable[str]) -> dict[str, Told]:
+        """Return these signals; one that is not kept any more, or cannot be read, is missing."""
+        wanted = list(dict.fromkeys(ids))
+        missing = [each for each in wanted if each not in self._signals]
+        if missing:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for each in missing:
+                    pipe.hgetall(keys.signal(each))
+                records = await pipe.execute()
+            for each, record in zip(missing, records, strict=True):
+                self._take(each, record)
+        found = {each: self._signals[each] for each in wanted if each in self._signals}
+        while len(self._signals) > SIGNALS_MAX:
+            self._signals.popitem(last=False)
+        return found
+
+    def _take(self, signal_id: str, record: dict[bytes, bytes]) -> None:
+        try:
+            self._signals[signal_id] = Told.of(record)
+        except (KeyError, ValueError) as error:
+            log.error("signal.unreadable", signal=signal_id, **fault(error))  # noqa: TRY400 - it may hold personal data

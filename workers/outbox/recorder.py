@@ -1,0 +1,113 @@
+"""Keeps what attempts came to, as many at a time as have ended meanwhile."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from lifecycle.outbox import WAITING, keep_arguments
+from lifecycle.outbox_scripts import DISABLE, RECORD
+from lifecycle.signal import Signal, iso, make_signal
+from workers.outbox.schedule import Result
+
+RECORDS_MAX = 100
+DISABLED = "subscriber.disabled"
+GONE, FAILING = "gone", "failing"
+FAILED_TOO_LONG = 2
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Claim:
+    """A delivery that is on its way, and until when it is this process's own, in milliseconds since 1970."""
+
+    name: str
+    line: str
+    item: str
+    number: int
+    until: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt that was made."""
+
+    claim: Claim
+    line: dict[str, Any]
+    """What is kept of it."""
+    result: Result
+
+
+class Recorder:
+    """Writes attempts to Redis."""
+
+    def __init__(self, redis: Redis) -> None:
+        """Keep a connection."""
+        self._redis = redis
+        self._waiting: list[tuple[Attempt, asyncio.Future[bool]]] = []
+        self._writing = asyncio.Lock()
+
+    async def record(self, attempt: Attempt) -> bool:
+        """Keep an attempt; return whether it is now, and was not before. Raises RedisError."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((attempt, future))
+        async with self._writing:
+            # Whoever wrote before may have written this as well.
+            if not future.done():
+                await self._write()
+        return await future
+
+    async def _write(self) -> None:
+        while self._waiting:
+            some, self._waiting = self._waiting[:RECORDS_MAX], self._waiting[RECORDS_MAX:]
+            try:
+                answers = await self._redis.eval(RECORD, 0, *_arguments([attempt for attempt, _ in some]))
+            except RedisError as error:
+                for _, future in some:
+                    future.set_exception(error)
+                continue
+            for (attempt, future), answer in zip(some, answers, strict=True):
+                future.set_result(int(answer) > 0)
+                if int(answer) == FAILED_TOO_LONG or (int(answer) and attempt.result.disables):
+                    await self._disable(attempt.claim.name, GONE if attempt.result.disables else FAILING)
+
+    async def _disable(self, name: str, why: str) -> None:
+        """Disable a subscriber, and tell the others; without Redis its next failure does so."""
+        now = datetime.now(UTC)
+        arguments = [name, why, _milliseconds(now), *keep_arguments(disabled(name, why, now), now.timestamp())]
+        try:
+            is_new = await self._redis.eval(DISABLE, 0, *map(str, arguments))
+        except RedisError as error:
+            log.warning("subscriber.not_disabled", subscriber=name, error=type(error).__name__)
+            return
+        if is_new:
+            log.error("subscriber.disabled", subscriber=name, reason=why)
+
+
+def disabled(name: str, why: str, now: datetime) -> Signal:
+    """Return what the others are told of a subscriber that is disabled."""
+    data = {"subscriber": name, "reason": why, "disabled_at": iso(now)}
+    found = make_signal(DISABLED, person="", event="", target="", data=data, at=now, nonce=f"{name} {iso(now)}")
+    return found._replace(besides=name)
+
+
+def _arguments(attempts: Sequence[Attempt]) -> list[str]:
+    found = [_milliseconds(datetime.now(UTC))]
+    for claim, line, result in ((each.claim, each.line, each.result) for each in attempts):
+        counted = "retried" if result.state == WAITING else result.state
+        due_text = iso(result.due_at) if result.due_at else ""
+        found += [claim.name, claim.line, claim.item, str(claim.number), json.dumps({"number": claim.number, **line})]
+        found += [result.state, result.reason, _milliseconds(result.due_at), due_text]
+        found += [json.dumps(["gatepost_signals", claim.name, counted]), result.says, _milliseconds(result.rest_until)]
+    return found
+
+
+def _milliseconds(moment: datetime | None) -> str:
+    return str(int(moment.timestamp() * 1000)) if moment else ""
