@@ -1,7 +1,7 @@
 """What came to pass between an attempt's reading and its end, and is looked at again in the step that settles it.
 
-A human may rule of an event that is still tried elsewhere; a hold may end of which other events wait; and what many
-attempts would tell may have been told by another. All of it is watched, so that none is lost and none comes twice.
+A human may rule of an event that is still tried elsewhere, and a hold may end of which other events wait. Both are
+watched, so that none is lost and none comes twice.
 """
 
 import json
@@ -31,15 +31,14 @@ class Meanwhile:
 def watched(before: Person, settled: Settled) -> list[str]:
     """Return the keys to watch."""
     refs = {*_ended(before, settled), *(each.kept.event.ref for each in settled.settlements if _may_be_ruled(each))}
-    return [*map(keys.event, sorted(refs)), *(keys.signal(signal.id) for signal in settled.alarms)]
+    return [keys.event(ref) for ref in sorted(refs)]
 
 
 def look(pipe: Pipeline, before: Person, settled: Settled) -> Meanwhile:
     """Look again, as a part of a step that watches these keys."""
     settlements = [_as_ruled(pipe, each) for each in settled.settlements]
-    alarms = [signal for signal in settled.alarms if not pipe.exists(keys.signal(signal.id))]
     revived = [kept for ref in _ended(before, settled) if (kept := _stuck(pipe, ref)) is not None]
-    now = replace(settled, settlements=settlements, alarms=alarms)
+    now = replace(settled, settlements=settlements)
     return Meanwhile(now, revived, settlements != list(settled.settlements))
 
 

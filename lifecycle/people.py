@@ -189,7 +189,7 @@ class People:
         for settlement in settled.settlements:
             write_event(pipe, settlement)
         keep(pipe, settled.made, self._writer)
-        for signal in (*settled.signals, *settled.alarms):
+        for signal in settled.signals:
             outbox.keep(pipe, signal)
         for lane, at in settled.again:
             offer(pipe, self.queues[lane], CONVERGE, person.key, lane, at=at)

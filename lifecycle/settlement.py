@@ -166,8 +166,7 @@ class Settled:
     person: Person
     settlements: Sequence[Settlement]
     signals: Sequence[Signal] = ()
-    alarms: Sequence[Signal] = ()
-    """Signals of which the first is kept, whichever attempt makes it: their cause is one for many."""
+    """Of each id the first is kept, whichever attempt makes it: the cause of an alarm is one for many."""
     again: Sequence[tuple[str, datetime]] = ()
     """Lanes and moments of later looks at this person."""
     requests: Sequence[tuple[str, str, str]] = ()

@@ -58,8 +58,10 @@ def settle(
     return Settled(
         person=person,
         settlements=[replace(each, is_hold=is_hold(each, holds)) for each in settlements],
-        signals=_signals(folded, person, mailbox, cause, results, now),
-        alarms=list(alarms(person, mailbox, results, cause, now)),
+        signals=[
+            *_signals(folded, person, mailbox, cause, results, now),
+            *alarms(person, mailbox, results, cause, now),
+        ],
         again=[*_at_once(found, settlements, now), *_again(settlements, folded.scheduled, now)],
         requests=[
             (result.place, each.method, str(each.status or "none"))

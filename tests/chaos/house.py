@@ -14,7 +14,8 @@ from redis import Redis
 
 from lifecycle import keys
 from lifecycle.event import OPEN_STATES
-from lifecycle.queue import LANES
+from lifecycle.outbox_standing import all_standing
+from lifecycle.queue import QUEUES
 from tests.chaos.doomed import FOLDER_VARIABLE, ORDERS, SERVICE, TRACE, WORKERS
 from tests.chaos.staff import Staff
 from tests.chaos.story import Notice
@@ -218,8 +219,9 @@ class House:
         """Return how much is still to do, by what it is."""
         left: dict[str, Any] = {
             **{state.value: self.redis.zcard(keys.events(state)) for state in OPEN_STATES},
-            **{lane: self.redis.llen(f"rq:queue:{lane}") for lane in LANES},
-            "deliveries": self.redis.zcard(keys.UNDELIVERED),
+            **{lane: self.redis.llen(f"rq:queue:{lane}") for lane in QUEUES},
+            "signals": self.redis.xlen(keys.OUTBOX),
+            "deliveries": sum(found.waiting for _, found in all_standing(self.redis)),
             "leases": self.redis.zcard(keys.WORKING),
         }
         return {what: number for what, number in left.items() if number}

@@ -193,7 +193,11 @@ UNKNOWN_KEYS: list[tuple[dict[str, Any], str, str]] = [
         "policy.grants.0.group",
         "when, groups",
     ),
-    ({"subscribers": {"siem": SIEM | {"event": []}}}, "subscribers.siem.event", "format, url"),
+    (
+        {"subscribers": {"siem": SIEM | {"event": []}}},
+        "subscribers.siem.event",
+        "subject, profile, provisioning, format, url",
+    ),
     ({"targets": {"safety": CRM | {"tokens": "x"}}}, "targets.safety.tokens", "adapter, base_url"),
     ({"targets": {"crm": CRM | {"profile": {"patches": True}}}}, "targets.crm.profile.patches", "discovery, patch"),
 ]
@@ -329,24 +333,6 @@ def test_unknown_adapter_is_told_with_the_known_ones() -> None:
         check_adapters("sources", {"a": "okta", "b": "workday"}, ["standard_webhooks", "okta"])
 
     assert refused.value.lines == ["sources.b.adapter: found 'workday'; allowed: okta, standard_webhooks"]
-
-
-@pytest.mark.parametrize(
-    ("events", "wanted", "unwanted"),
-    [
-        (None, ["person.updated", "delivery.failed"], []),
-        (["person.*"], ["person.updated", "person.suspended"], ["delivery.failed", "personal.x"]),
-        (["person.suspended", "person.deleted"], ["person.suspended"], ["person.updated"]),
-        (["person.suspended"], ["person.suspended"], ["person.updated"]),
-    ],
-)
-def test_subscriber_wants_what_it_names(events: list[str] | None, wanted: list[str], unwanted: list[str]) -> None:
-    """No list means all, ``person.*`` means the family, a name means itself."""
-    siem = parse({"subscribers": {"siem": SIEM | ({} if events is None else {"events": events})}}, Path()).subscribers[
-        "siem"
-    ]
-
-    assert [name for name in wanted + unwanted if siem.wants(name)] == wanted
 
 
 class Part(Section):

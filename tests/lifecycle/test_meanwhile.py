@@ -44,7 +44,7 @@ def alarm(told: str) -> Signal:
     )
 
 
-def held(people: People, key: str, *, tried: bool = False, holds: Sequence[Hold] = (), alarms: Any = ()) -> Settled:  # noqa: ANN401
+def held(people: People, key: str, *, tried: bool = False, holds: Sequence[Hold] = (), signals: Any = ()) -> Settled:  # noqa: ANN401
     """Return what an attempt changes that holds all that waits; ``tried``: and is to be tried on another target."""
     state = State.POSTPONED if tried else State.HELD
     deliveries = {"crm": LIMITED} | ({"desk": Delivery(State.POSTPONED)} if tried else {})
@@ -52,7 +52,7 @@ def held(people: People, key: str, *, tried: bool = False, holds: Sequence[Hold]
     found = [
         Settlement(kept, state, deliveries, (step,), "too_many_leavers", is_hold=True) for kept in people.mailbox(key)
     ]
-    return Settled(person(key).model_copy(update={"holds": tuple(holds)}), found, alarms=alarms)
+    return Settled(person(key).model_copy(update={"holds": tuple(holds)}), found, signals=signals)
 
 
 def token_of(people: People, key: str = "E1042") -> str:
@@ -67,13 +67,13 @@ def test_alarm_of_an_episode_is_the_first_ones(people: Beset, redis: Redis) -> N
     put(redis, event("a", "E1"), event("b", "E2"))
     other = People(redis, lanes(redis))
     other_token, token = token_of(other, "E2"), token_of(people, "E1")
-    people.then = lambda: other.settle(other_token, held(other, "E2", alarms=[(alarm("b"), ["siem"])]))
+    people.then = lambda: other.settle(other_token, held(other, "E2", signals=[alarm("b")]))
 
-    people.settle(token, held(people, "E1", alarms=[(alarm("a"), ["siem"])]))
+    people.settle(token, held(people, "E1", signals=[alarm("a")]))
 
     assert alarm("a").id == alarm("b").id
     assert redis.hget(f"gatepost:signal:{alarm('a').id}", "body") == alarm("b").body.encode()
-    assert redis.llen("rq:queue:signals") == 1
+    assert redis.xlen("gatepost:outbox") == 1
     assert redis.hget("gatepost:event:hris:a", "state") == b"held"
 
 

@@ -19,7 +19,6 @@ from lifecycle.queue import (
     LEAVERS,
     LOOKUPS,
     PEOPLE,
-    SIGNALS,
     _retry,
     connect,
     lanes,
@@ -186,14 +185,14 @@ def test_offer_is_part_of_the_callers_step(redis: Redis) -> None:
     queues: dict[str, Queue] = lanes(redis)
     later = datetime(2030, 1, 1, tzinfo=UTC)
     with redis.pipeline() as pipe:
-        offer(pipe, queues[SIGNALS], "workers.jobs.deliver", "sig_1", "siem")
+        offer(pipe, queues[LEAVERS], CONVERGE, "E2", LEAVERS)
         offer(pipe, queues[PEOPLE], CONVERGE, "E1", PEOPLE, at=later)
         before = redis.keys("rq:job:*")
         pipe.execute()
 
     scheduled = queues[PEOPLE].scheduled_job_registry
     assert before == []
-    assert [job.args for job in queued(redis, SIGNALS)] == [["sig_1", "siem"]]
+    assert [job.args for job in queued(redis, LEAVERS)] == [["E2", "leavers"]]
     assert [scheduled.get_scheduled_time(job) for job in scheduled.get_job_ids()] == [later]
     assert queued(redis, PEOPLE) == []
 

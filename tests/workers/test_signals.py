@@ -6,31 +6,18 @@ from typing import Any
 
 import pytest
 
-from lifecycle.config import Subscriber
 from lifecycle.event import Event, Kind, State
 from lifecycle.person import Account, Person
-from lifecycle.secrets import Secret
 from lifecycle.signal import Signal
-from tests.conftest import SUBSCRIBER_SECRET
 from tests.workers.stories import AT, BO, event, person
 from workers.outcome import Result
 from workers.scim.client import Conversation
-from workers.signals import signals_for, wanted_by
+from workers.signals import signals_for
 from workers.task import Agreement
 
 NOW = AT + timedelta(milliseconds=412)
 ACCOUNT = Account(id="u-7", user_name="bo.ray@acme.example", active=False)
 LEAVER = event(Kind.LEAVER, "left")
-
-
-def subscriber(*events: str) -> Subscriber:
-    """Make a subscriber of these types of signals; of all when none is named."""
-    section: dict[str, Any] = {
-        "url": "https://siem.example/",
-        "secrets": [Secret("env:SIEM_WHSEC", SUBSCRIBER_SECRET)],
-        "events": list(events) or None,
-    }
-    return Subscriber.model_validate(section)
 
 
 def result(state: State = State.APPLIED, *, place: str = "crm", **agreed: Any) -> Result:  # noqa: ANN401 - an agreement
@@ -40,12 +27,9 @@ def result(state: State = State.APPLIED, *, place: str = "crm", **agreed: Any) -
     return Result(place, state, agreement, Conversation(lambda: None), reason, "why")
 
 
-def made(
-    *results: Result, known: Person | None = None, cause: Event = LEAVER, **subscribers: Subscriber
-) -> list[tuple[Signal, list[str]]]:
+def made(*results: Result, known: Person | None = None, cause: Event = LEAVER) -> list[Signal]:
     """Return the signals of an attempt."""
-    found = signals_for(known or person("left", **BO), cause, results, NOW)
-    return wanted_by(subscribers or {"siem": subscriber()}, found)
+    return signals_for(known or person("left", **BO), cause, results, NOW)
 
 
 def body(signal: Signal) -> dict[str, Any]:
@@ -56,9 +40,9 @@ def body(signal: Signal) -> dict[str, Any]:
 @pytest.mark.parametrize("change", ["provisioned", "updated", "suspended", "restored"])
 def test_each_change_has_its_signal(change: str) -> None:
     """What changed on a target is the type of the signal."""
-    ((signal, names),) = made(result(change=change))
+    (signal,) = made(result(change=change))
 
-    assert (f"person.{change}", ["siem"]) == (signal.type, names)
+    assert f"person.{change}" == signal.type
     assert body(signal)["type"] == f"person.{change}"
 
 
@@ -68,7 +52,7 @@ def test_suspension_tells_all_that_a_security_tool_asks() -> None:
         change="suspended", groups_removed=["Agents"], groups_before=["Agents", "Choir"], confirmed_at=NOW
     )
 
-    ((signal, _),) = made(agreement)
+    (signal,) = made(agreement)
 
     data = body(signal)["data"]
     assert {
@@ -93,7 +77,7 @@ def test_roles_and_sessions_that_were_taken_are_told() -> None:
     """What was there before, what is gone of it, and that no session goes on."""
     roles = ["employee", "supervisor"]
 
-    ((signal, _),) = made(result(change="suspended", sessions_revoked=True, roles_before=roles, roles_removed=roles))
+    (signal,) = made(result(change="suspended", sessions_revoked=True, roles_before=roles, roles_removed=roles))
 
     data = body(signal)["data"]
     assert data["entitlements_before"] == {"groups": [], "roles": roles}
@@ -102,8 +86,8 @@ def test_roles_and_sessions_that_were_taken_are_told() -> None:
 
 def test_sessions_that_ended_later_are_news() -> None:
     """The same event tells of the suspension at once, and of the sessions when they are over; each has its own id."""
-    ((first, _),) = made(result(change="suspended"))
-    ((second, _),) = made(result(change="suspended", sessions_revoked=True))
+    (first,) = made(result(change="suspended"))
+    (second,) = made(result(change="suspended", sessions_revoked=True))
 
     assert first.type == second.type == "person.suspended"
     assert first.id != second.id
@@ -111,7 +95,7 @@ def test_sessions_that_ended_later_are_news() -> None:
 
 def test_suspension_of_who_fell_out_of_scope_says_so() -> None:
     """The person did not leave; the policy no longer covers them."""
-    ((signal, _),) = made(result(change="suspended"), known=person(**BO), cause=event(Kind.MOVER))
+    (signal,) = made(result(change="suspended"), known=person(**BO), cause=event(Kind.MOVER))
 
     assert body(signal)["data"]["reason"] == "out_of_scope"
 
@@ -124,7 +108,7 @@ def test_nothing_that_changed_is_nothing_to_tell(state: State) -> None:
 
 def test_failure_is_told_with_its_reason() -> None:
     """``delivery.failed`` names the target, the kind of event and the sentence of the target."""
-    ((signal, _),) = made(result(State.FAILED))
+    (signal,) = made(result(State.FAILED))
 
     assert signal.type == "delivery.failed"
     data = body(signal)["data"]
@@ -135,23 +119,23 @@ def test_change_that_ended_in_trouble_tells_both() -> None:
     """The account was made and a group was missing: both are facts."""
     found = made(result(State.FAILED, change="provisioned"))
 
-    assert [signal.type for signal, _ in found] == ["person.provisioned", "delivery.failed"]
+    assert [signal.type for signal in found] == ["person.provisioned", "delivery.failed"]
 
 
 def test_every_target_has_its_own_signal() -> None:
     """Two targets, two facts, two ids."""
     found = made(result(change="suspended"), result(place="desk", change="suspended"))
 
-    assert [signal.target for signal, _ in found] == ["crm", "desk"]
-    assert len({signal.id for signal, _ in found}) == 2
+    assert [signal.target for signal in found] == ["crm", "desk"]
+    assert len({signal.id for signal in found}) == 2
 
 
 def test_id_comes_from_the_cause() -> None:
     """The same change of the same event on the same target never makes two signals, whenever it is told."""
     (later,) = signals_for(person("left", **BO), LEAVER, [result(change="suspended")], datetime.now(UTC))
 
-    assert made(result(change="suspended"))[0][0].id == later.id
-    assert made(result(change="updated"))[0][0].id != later.id
+    assert made(result(change="suspended"))[0].id == later.id
+    assert made(result(change="updated"))[0].id != later.id
 
 
 def test_change_that_is_made_again_is_news() -> None:
@@ -171,21 +155,4 @@ def test_failure_that_happens_again_is_news() -> None:
     """After a retry the same event may fail again, under an id of its own."""
     (again,) = signals_for(person(), LEAVER, [result(State.FAILED)], NOW + timedelta(hours=1))
 
-    assert made(result(State.FAILED))[0][0].id != again.id
-
-
-@pytest.mark.parametrize(
-    ("events", "wants"),
-    [
-        ([], True),
-        (["person.suspended"], True),
-        (["person.*"], True),
-        (["person.deleted", "delivery.failed"], False),
-        (["delivery.*"], False),
-    ],
-)
-def test_subscriber_gets_what_it_asked_for(events: list[str], wants: bool) -> None:
-    """A signal that nobody wants is still made, and goes to nobody."""
-    ((_, names),) = made(result(change="suspended"), siem=subscriber(*events), other=subscriber("review.completed"))
-
-    assert names == (["siem"] if wants else [])
+    assert made(result(State.FAILED))[0].id != again.id

@@ -19,7 +19,7 @@ from rq.serializers import JSONSerializer
 from lifecycle.config import CONFIG_VARIABLE
 from lifecycle.errors import Refused
 from lifecycle.event import Kind
-from lifecycle.queue import CONVERGE, DEATHS_MAX, DELIVER, JOB_SECONDS_MAX, LANES, lanes
+from lifecycle.queue import CONVERGE, DEATHS_MAX, JOB_SECONDS_MAX, QUEUES, lanes
 from tests.conftest import ROOT
 from tests.workers.conftest import MakeStage
 from tests.workers.stories import BO, event
@@ -32,7 +32,7 @@ def configured(config_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
     """Let the process find a configuration without targets, and forget it afterwards."""
     path = config_file()
     monkeypatch.setenv(CONFIG_VARIABLE, str(path))
-    made: list[Any] = [jobs.config, jobs.world, jobs.deliverer]
+    made: list[Any] = [jobs.config, jobs.world]
     for each in made:
         each.cache_clear()
     yield path
@@ -74,7 +74,7 @@ def hostile(redis: Redis, function: str, *arguments: str) -> str:
 def test_job_that_names_a_function_that_is_not_ours_is_not_run(
     function: str, redis: Redis, configured: Path, tmp_path: Path
 ) -> None:
-    """JSON alone does not stop a hostile name: only the two functions of the allow-list are run."""
+    """JSON alone does not stop a hostile name: only the function of the allow-list is run."""
     witness = tmp_path / "witness"
 
     job_id = hostile(redis, function, f"touch {witness}")
@@ -120,7 +120,7 @@ def test_pickle_is_not_read(redis: Redis, configured: Path, tmp_path: Path) -> N
 
 def test_allow_list_names_what_is_there() -> None:
     """The names that the queue writes are functions of ours, and there are no others."""
-    assert {CONVERGE, DELIVER} == jobs.JOBS
+    assert {CONVERGE} == jobs.JOBS
     assert all(callable(getattr(jobs, name.rpartition(".")[2])) for name in jobs.JOBS)
 
 
@@ -135,7 +135,7 @@ def test_job_of_ours_can_be_asked_for_its_function(redis: Redis) -> None:
         _ = other.func
 
 
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("lane", QUEUES)
 def test_worker_listens_to_one_queue_in_json(redis: Redis, lane: str) -> None:
     """A worker of several queues can lose a job when it is killed (rq#1716)."""
     worker = make_worker(redis, lane)

@@ -1,0 +1,77 @@
+"""Fan-out: each signal once to each that wants it, whoever does it and however often."""
+
+import asyncio
+
+from lifecycle import keys
+from lifecycle.roster import Roster
+from tests.workers.outbox.conftest import Open, signal
+
+NOWHERE = "http://127.0.0.1:9/"
+
+
+async def test_signal_goes_to_whom_it_is_for(office: Open) -> None:
+    """By type, by target, and by what its body says."""
+    here = await office(
+        all={"url": NOWHERE},
+        leavers={"url": NOWHERE, "events": ["person.suspended"]},
+        joiners={"url": NOWHERE, "events": ["person.provisioned"]},
+        slow={"url": NOWHERE, "when": "signal.data.latency_ms > 1000"},
+    )
+    one = signal()
+    here.keep(one)
+
+    assert await here.spread() == 2
+
+    told = [each["subscriber"] for each in here.records.signal(one.id)["deliveries"]]
+    assert told == ["all", "leavers"]
+
+
+async def test_filter_that_cannot_be_evaluated_lets_the_signal_through(office: Open) -> None:
+    """Told once too often is better than never."""
+    here = await office(siem={"url": NOWHERE, "when": "signal.data.confirmed_at > 5"})
+    here.keep(signal())
+
+    assert await here.spread() == 1
+
+
+async def test_signal_that_is_kept_twice_is_told_once_with_its_first_body(office: Open) -> None:
+    """An attempt that is repeated makes the same signal; what was told stays as it was."""
+    here, one = await office(NOWHERE), signal()
+    here.keep(one)
+    here.keep(one._replace(body='{"type": "x", "data": {}}'))
+    await here.spread()
+
+    assert here.redis.hget(keys.signal(one.id), "body") == one.body.encode()
+    assert here.redis.hget(keys.subscriber("siem"), "waiting") == b"1"
+    assert here.redis.xlen(keys.OUTBOX) == 0
+
+
+async def test_two_processes_fan_out_each_signal_once(office: Open) -> None:
+    """Both read the same entries, and one of them is first."""
+    here, other = await office(NOWHERE), await office(NOWHERE)
+    here.keep(*(signal(str(number), person=f"E{number % 3}") for number in range(30)))
+
+    numbers = await asyncio.gather(here.spread(), other.spread())
+
+    assert sum(numbers) == 30
+    assert here.redis.llen(keys.line("siem", "E0")) == 10
+
+
+async def test_signal_goes_to_who_subscribes_at_that_moment(office: Open) -> None:
+    """A roster that was changed since it was read is read anew before anything is done."""
+    here = await office(NOWHERE)
+    here.keep(signal())
+    here.known.roster = Roster(here.known.roster.revision, {})
+    here.redis.incr(keys.REVISION)
+
+    assert await here.spread() == 1
+
+
+async def test_signal_that_cannot_be_read_holds_up_no_other(office: Open) -> None:
+    """It goes to nobody, and stays where it is for people to look at."""
+    here, bad, good = await office(NOWHERE), signal("1"), signal("2")
+    here.keep(bad, good)
+    here.redis.hdel(keys.signal(bad.id), "type")
+
+    assert await here.spread() == 1
+    assert here.redis.xlen(keys.OUTBOX) == 0

@@ -1,0 +1,177 @@
+"""Lines: order for each person, and nobody who waits for somebody else's subscriber."""
+
+import asyncio
+from datetime import UTC, datetime
+
+from lifecycle import keys
+from lifecycle.outbox import drop_all
+from lifecycle.outbox_scripts import CIRCUIT_FAILURES
+from tests.workers.outbox.conftest import Open, signal
+from tests.workers.receiver import Receiver, told
+from workers.outbox.post import CLAIM_MILLISECONDS
+
+
+def ids(receiver: Receiver) -> list[str]:
+    """Return the ids of what came, in order."""
+    return [taken.headers["webhook-id"] for taken in receiver.taken]
+
+
+async def test_signals_of_one_person_go_out_in_order(office: Open) -> None:
+    """The second waits for the first, whatever happens to that; those of another person do not."""
+    first, second, other = signal("1"), signal("2"), signal("3", person="E2")
+    with Receiver([told(500)]) as receiver:
+        here = await office(receiver.url)
+        here.keep(first, second)
+        await here.spread()
+        await here.send()
+        here.keep(other)
+        await here.spread()
+        await here.send()
+        between = ids(receiver)
+
+        await here.again()
+        await here.send()
+
+    assert between == [first.id, other.id]
+    assert ids(receiver)[2:] == [first.id, second.id]
+
+
+async def test_line_goes_on_after_a_delivery_that_failed_for_good(office: Open) -> None:
+    """A dead letter holds up nobody: not the rest of its own line either."""
+    first, second = signal("1"), signal("2")
+    with Receiver([told(500)] * 10) as receiver:
+        here = await office(receiver.url)
+        here.keep(first, second)
+        await here.spread()
+        for _ in range(10):
+            await here.again()
+        await here.again()
+
+    assert here.delivery(first)["state"] == "failed"
+    assert here.delivery(second)["state"] == "delivered"
+
+
+async def test_signal_without_a_person_has_a_line_of_its_own(office: Open) -> None:
+    """Two alarms of nobody in particular do not wait for each other."""
+    with Receiver([told(500)]) as receiver:
+        here = await office(receiver.url)
+        await here.tell(signal("1", person=""), signal("2", person=""))
+
+    assert len(receiver.taken) == 2
+
+
+async def test_dead_subscriber_delays_nobody_else(office: Open) -> None:
+    """Each has its own lines: one that is away keeps its own signals waiting alone."""
+    ones = [signal(str(number), person=f"E{number}") for number in range(20)]
+    with Receiver([told(500)] * 100) as dead, Receiver() as well:
+        here = await office(dead={"url": dead.url}, well={"url": well.url})
+        here.keep(*ones)
+        await here.spread()
+        while await here.send():
+            pass
+
+    assert sorted(ids(well)) == sorted(one.id for one in ones)
+    assert here.redis.hget(keys.subscriber("dead"), "waiting") == b"20"
+
+
+async def test_circuit_opens_after_failures_in_a_row_and_one_probe_closes_it(office: Open) -> None:
+    """While it is open nothing is tried and no attempt is lost; then one goes, and after its success all others."""
+    ones = [signal(str(number), person=f"E{number}") for number in range(CIRCUIT_FAILURES + 3)]
+    with Receiver([told(500)] * CIRCUIT_FAILURES) as receiver:
+        here = await office(receiver.url)
+        await here.tell(*ones[:CIRCUIT_FAILURES])
+        await here.tell(*ones[CIRCUIT_FAILURES:])
+        opened = len(receiver.taken)
+
+        here.redis.hset(keys.subscriber("siem"), "open_until", 1)
+        probed = await here.send()
+        after = await here.send()
+
+    assert opened == CIRCUIT_FAILURES
+    assert probed == 1
+    assert after == 2
+    assert all(here.delivery(one)["attempts"] == 1 for one in ones)
+
+
+async def test_probe_that_fails_keeps_the_circuit_open_for_longer(office: Open) -> None:
+    """A subscriber that stays away is asked less and less often."""
+    ones = [signal(str(number), person=f"E{number}") for number in range(CIRCUIT_FAILURES + 2)]
+    with Receiver([told(500)] * 20) as receiver:
+        here = await office(receiver.url)
+        await here.tell(*ones[:CIRCUIT_FAILURES])
+        first = opens_after(here.redis)
+        here.keep(*ones[CIRCUIT_FAILURES:])
+        await here.spread()
+        here.redis.hset(keys.subscriber("siem"), "open_until", 1)
+        await here.send()
+
+    assert opens_after(here.redis) > first * 1.5
+
+
+def opens_after(redis: object) -> float:
+    """Return for how many seconds the circuit is still open."""
+    until = redis.hget(keys.subscriber("siem"), "open_until")  # type: ignore[attr-defined]
+    return float(until) / 1000 - datetime.now(UTC).timestamp()
+
+
+async def test_paused_subscriber_gets_all_of_it_later_in_order(office: Open) -> None:
+    """Whoever pauses loses nothing."""
+    ones = [signal(str(number)) for number in range(3)]
+    with Receiver() as receiver:
+        here = await office(receiver.url)
+        here.redis.hset(keys.subscriber("siem"), "paused_at", 1)
+        await here.tell(*ones)
+        assert receiver.taken == []
+
+        here.redis.hdel(keys.subscriber("siem"), "paused_at")
+        while await here.send():
+            pass
+
+    assert ids(receiver) == [one.id for one in ones]
+
+
+async def test_rate_is_kept(office: Open) -> None:
+    """A second's worth goes out at once, then one after the other."""
+    ones = [signal(str(number), person=f"E{number}") for number in range(9)]
+    with Receiver() as receiver:
+        here = await office(siem={"url": receiver.url, "requests_per_minute": 240})
+        await here.tell(*ones)
+        at_once = len(receiver.taken)
+        await here.send()
+        await asyncio.sleep(0.3)
+        later = await here.send()
+
+    assert at_once == 4
+    assert later == 1
+
+
+async def test_claim_of_a_process_that_died_ends(office: Open) -> None:
+    """What was on its way when a process died is sent by another, under the same id; while it lives, by nobody."""
+    one = signal()
+    with Receiver() as receiver:
+        here, other = await office(receiver.url), await office(receiver.url)
+        here.keep(one)
+        await here.spread()
+        (claim,) = await here.post._claim()
+        at_once = await other.send()
+        await here.post.renew([claim])
+        here.redis.zadd(keys.lines("siem"), {"E1042": claim.until - CLAIM_MILLISECONDS})
+
+        later = await other.send()
+
+    assert (at_once, later) == (0, 1)
+    assert ids(receiver) == [one.id]
+
+
+async def test_what_waits_for_a_deleted_subscriber_is_dropped(office: Open) -> None:
+    """Nothing is left behind, and what was on its way is recorded nowhere."""
+    ones = [signal(str(number), person=f"E{number % 2}") for number in range(4)]
+    here = await office("http://127.0.0.1:9/")
+    here.keep(*ones)
+    await here.spread()
+
+    assert drop_all(here.redis, "siem", "subscriber_deleted") == 4
+
+    assert {here.delivery(one)["state"] for one in ones} == {"dropped"}
+    assert here.redis.hget(keys.subscriber("siem"), "waiting") == b"0"
+    assert not here.redis.exists(keys.lines("siem"), keys.line("siem", "E0"), keys.line("siem", "E1"))
