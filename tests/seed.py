@@ -1,11 +1,16 @@
 """Seeds: what the receiver and the workers would have written, by their own steps, for reads to find."""
 
-from collections.abc import Sequence
+import json
+import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from redis import Redis
 
+from lifecycle import keys, outbox
 from lifecycle.event import Event, Kind, Profile, State
+from lifecycle.outbox_scripts import FAN_OUT
 from lifecycle.people import People
 from lifecycle.person import Account, Deleted, Entitlements, Fact, Hold, Person, Status
 from lifecycle.queue import PUT, JobWriter, lanes, put_arguments
@@ -71,17 +76,32 @@ def settle(  # noqa: PLR0913 - what a worker settles
         )
         for kept in people.mailbox(key)
     ]
-    return people.settle(
+    more = people.settle(
         token,
         Settled(
             person(key).model_copy(update={"holds": tuple(holds)}),
             settlements,
-            signals=signals,
+            signals=[made for made, _ in signals],
             again=lanes_again,
             requests=[("crm", "PATCH", "200")],
             revoked=[("crm", 0.4)],
         ),
     )
+    fan_out(redis, {made.id: names for made, names in signals})
+    return more
+
+
+def fan_out(redis: Redis, names: Mapping[str, Sequence[str]]) -> None:
+    """Let each signal that was kept go to these subscribers, by its id, as the lane of signals does."""
+    kept: Any = redis.xrange(keys.OUTBOX)
+    arguments: list[Any] = []
+    for entry, fields in kept:
+        told = outbox.told(redis, fields[b"id"].decode())
+        assert told is not None
+        ways = [outbox.Way(told.id, name, outbox.line_of(told, told.id)) for name in names.get(told.id, ())]
+        pairs = json.dumps([[way.item, way.subscriber] for way in ways])
+        arguments += [entry, told.id, pairs, len(ways), *(part for way in ways for part in way.arguments())]
+    redis.eval(FAN_OUT, 0, "0", int(time.time() * 1000), *arguments)
 
 
 def person(key: str = "E1042") -> Person:

@@ -17,13 +17,13 @@ from tests.conftest import SUBSCRIBER_SECRET
 ED25519 = "whsk_" + "A" * 43 + "="
 
 
-def subscriber(**section: Any) -> Subscriber:
+def subscriber(**section: Any) -> Subscriber:  # noqa: ANN401 - configuration
     """Make a subscriber."""
     default = {"url": "https://siem.example/hooks", "secrets": [Secret("env:SIEM_WHSEC", SUBSCRIBER_SECRET)]}
     return Subscriber.model_validate(default | section)
 
 
-def told(signal_type: str = "person.suspended", *, target: str = "crm", only: str = "", **data: Any) -> Told:
+def told(signal_type: str = "person.suspended", *, target: str = "crm", only: str = "", **data: Any) -> Told:  # noqa: ANN401 - JSON
     """Return a signal as it is kept."""
     body = json.dumps({"type": signal_type, "timestamp": "2026-03-02T09:00:00.000Z", "data": data}).encode()
     at = datetime(2026, 3, 2, 9, tzinfo=UTC)

@@ -18,7 +18,7 @@ from lifecycle import keys, target
 from lifecycle.event import Event, Kind, Profile
 from lifecycle.metrics import FleetCollector
 from lifecycle.person import Status
-from lifecycle.queue import LANES, lanes
+from lifecycle.queue import QUEUES, lanes
 from lifecycle.settlement import dump_deliveries
 from tests.workers.conftest import MakeStage
 from tests.workers.fake_scim import FakeScim, Quirk, answers, cuts_after, cuts_before
@@ -513,10 +513,10 @@ def everybody(kind: Kind = Kind.JOINER) -> list[Event]:
 def probe(stage: Stage) -> list[str]:
     """Let the wait of the circuit be over, and work on whoever is let in; return where they stand then."""
     stage.redis.hset(keys.circuit("crm"), "until", 1)
-    for lane in LANES:
+    for lane in QUEUES:
         stage.redis.delete(f"rq:queue:{lane}")
     stage.let_in()
-    found = [job.args for lane in LANES for job in lanes(stage.redis)[lane].get_jobs()]
+    found = [job.args for lane in QUEUES for job in lanes(stage.redis)[lane].get_jobs()]
     for person, lane in found:
         converge(stage.world, person, lane)
     return [person for person, _ in found]

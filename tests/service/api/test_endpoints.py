@@ -358,7 +358,7 @@ async def test_failed_signal_goes_back_to_its_lane(ask: httpx.AsyncClient, redis
     settle(redis, "E1042", State.APPLIED, signals=[(made, ["siem"])])
     redis.hset(f"gatepost:delivery:{made.id}:siem", mapping={"state": "failed", "attempts": 10, "reason": "gone"})
     redis.zadd("gatepost:failures", {f"signal:{made.id}:siem": 1.0})
-    redis.delete("rq:queue:signals")
+    redis.delete("gatepost:line:siem:E1042")
     failures = (await ask.get("/v1/failures")).json()["items"]
 
     retried = await ask.post(f"/v1/failures/signal:{made.id}:siem/retry")
@@ -366,7 +366,7 @@ async def test_failed_signal_goes_back_to_its_lane(ask: httpx.AsyncClient, redis
 
     assert [(each["type"], each["subscriber"], each["reason"]) for each in failures] == [("signal", "siem", "gone")]
     assert retried.status_code == 202
-    assert redis.llen("rq:queue:signals") == 1
+    assert redis.lrange("gatepost:line:siem:E1042", 0, -1) == [made.id.encode()]
     assert (one["deliveries"][0]["state"], one["deliveries"][0]["attempts"]) == ("waiting", 0)
 
 

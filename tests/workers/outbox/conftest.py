@@ -1,4 +1,4 @@
-"""A post office for the tests: the lane of signals in this process, step by step, with real Redis and real receivers."""
+"""A post office for the tests: the lane of signals in this process, step by step, with real Redis and receivers."""
 
 import asyncio
 import json
@@ -30,7 +30,13 @@ OLD_SECRET = "whsec_b2xkLXNlY3JldC1vZi1hLXN1YnNjcmliZXItISE="
 DATA = {"person": {"external_id": "E1042", "user_name": "bo ø 界"}, "latency_ms": 412}
 
 
-def signal(name: str = "1", *, person: str = "E1042", type_: str = "person.suspended", **data: Any) -> Signal:
+def signal(
+    name: str = "1",
+    *,
+    person: str = "E1042",
+    type_: str = "person.suspended",
+    **data: Any,  # noqa: ANN401 - JSON
+) -> Signal:
     """Make a signal of an event of this name."""
     at = datetime.now(UTC)
     return make_signal(type_, person=person, event=f"hris:{name}", target="crm", data=DATA | data, at=at)
@@ -108,11 +114,11 @@ Open = Callable[..., Awaitable[Office]]
 
 @pytest.fixture
 async def office(redis: Redis, config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Open]:
-    """Open an office: ``await office(url)`` for one subscriber, ``await office(siem={...}, pager={...})`` for more."""
+    """Open offices: for one subscriber by its URL, for more by their sections."""
     monkeypatch.setenv("SIEM_WHSEC_OLD", OLD_SECRET)
     async with AsyncExitStack() as stack:
 
-        async def open_(url: str | None = None, **subscribers: Any) -> Office:
+        async def open_(url: str | None = None, **subscribers: Any) -> Office:  # noqa: ANN401 - configuration
             default = {"secrets": ["env:SIEM_WHSEC"], "allow_private": True}
             sections = {name: default | section for name, section in subscribers.items()}
             if url is not None:
