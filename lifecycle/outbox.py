@@ -11,7 +11,7 @@ A subscriber that takes several messages for one signal, as Security Event Token
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from redis import Redis
@@ -76,7 +76,7 @@ def enlist_again(redis: Redis, ways: Iterable[Way]) -> int:
     count = 0
     for start in range(0, len(todo), BATCH_MAX):
         arguments = [part for way in todo[start : start + BATCH_MAX] for part in way.arguments()]
-        found: Any = redis.eval(ENLIST_AGAIN, 0, _now(), *arguments)
+        found: Any = redis.eval(ENLIST_AGAIN, 0, *arguments)
         count += int(found)
     return count
 
@@ -115,14 +115,10 @@ def polled(redis: Redis, subscriber: str, number_max: int) -> tuple[list[str], b
 def end_polled(redis: Redis, subscriber: str, results: Sequence[tuple[str, str, str]]) -> int:
     """End what a subscriber came for: item, state, reason; return how many waited until now."""
     arguments = [part for result in results for part in result]
-    found: Any = redis.eval(POLLED, 0, _now(), subscriber, *arguments)
+    found: Any = redis.eval(POLLED, 0, subscriber, *arguments)
     return int(found)
 
 
 def deliveries_of(record: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return item and subscriber of each delivery of a signal; none while it is not fanned out."""
     return [(item, name) for item, name in json.loads(record.get("deliveries") or "[]")]
-
-
-def _now() -> int:
-    return int(datetime.now(UTC).timestamp() * 1000)

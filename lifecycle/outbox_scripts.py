@@ -1,8 +1,7 @@
 """The atomic steps of the outbox, in Lua; ``lifecycle.outbox`` says what they are for, ``lifecycle.keys`` where.
 
-Moments are milliseconds since 1970, by the clock of whoever calls. A line is the deliveries of one person to one
-subscriber, of which only the first is ever on its way. What a line or a subscriber is called comes after the last
-colon of a key, so none of them is looked for in it.
+Moments are milliseconds since 1970, by the clock of Redis: the processes' own may differ. A line is the deliveries of
+one person to one subscriber, of which only the first is ever on its way.
 """
 
 from lifecycle import keys
@@ -18,6 +17,10 @@ FAILING_GAP_MILLISECONDS = 36 * 3_600_000
 """After so long without an attempt a failure begins a new streak: nobody tried meanwhile."""
 
 _RETENTION = keys.RETENTION_SECONDS
+_NOW = """
+local seconds, microseconds = unpack(redis.call('TIME'))
+local now = seconds * 1000 + math.floor(microseconds / 1000)
+"""
 
 
 def _keep(shift: int) -> str:
@@ -66,13 +69,14 @@ local function enlist(item, name, line, how, now, again)
 end
 """
 
-# ARGV: revision, now, then for each signal: its entry, its id, its deliveries (JSON), n, and n times: item, name,
-# line, how. Answers -1 when the subscribers have changed: then nothing is done.
+# ARGV: revision, then for each signal: its entry, its id, its deliveries (JSON), n, and n times: item, name, line, how.
+# Answers -1 when the subscribers have changed: then nothing is done.
 FAN_OUT = (
-    _ENLIST
+    _NOW
+    + _ENLIST
     + """
 if (redis.call('GET', 'gatepost:subscribers-revision') or '0') ~= ARGV[1] then return -1 end
-local i, enlisted = 3, 0
+local i, enlisted = 2, 0
 while i <= #ARGV do
   local entry, id, pairs, n = unpack(ARGV, i, i + 3)
   i = i + 4
@@ -80,7 +84,7 @@ while i <= #ARGV do
   if is_new then redis.call('HSET', 'gatepost:signal:' .. id, 'deliveries', pairs) end
   for _ = 1, n do
     if is_new then
-      enlisted = enlisted + enlist(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[2], false)
+      enlisted = enlisted + enlist(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], now, false)
     end
     i = i + 4
   end
@@ -89,23 +93,27 @@ return enlisted
 """
 )
 
-# ARGV: now, then again and again: item, name, line, how. Answers how many wait now that did not.
+# ARGV: again and again: item, name, line, how. Answers how many wait now that did not.
 ENLIST_AGAIN = (
-    _ENLIST
+    _NOW
+    + _ENLIST
     + """
 local enlisted = 0
-for i = 2, #ARGV, 4 do
-  enlisted = enlisted + enlist(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[1], true)
+for i = 1, #ARGV, 4 do
+  enlisted = enlisted + enlist(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], now, true)
 end
 return enlisted
 """
 )
 
-# ARGV: now, until when what is claimed is this process's own, then for each subscriber: name, how many, and the
-# milliseconds from one to the next by its rate, 0 for none. Answers for each: name, line, item, attempts made.
+# ARGV: for how long what is claimed is this process's own, then for each subscriber: name, how many, and the
+# milliseconds from one to the next by its rate, 0 for none. Answers until when, and for each: name, line, item, and
+# how many attempts were made.
 CLAIM = f"""
-local now, until_, found = tonumber(ARGV[1]), ARGV[2], {{}}
-for i = 3, #ARGV, 3 do
+{_NOW}
+local until_ = string.format('%.0f', now + ARGV[1])
+local found = {{until_}}
+for i = 2, #ARGV, 3 do
   local name, most, interval = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local of, lines = 'gatepost:subscriber:' .. name, 'gatepost:lines:' .. name
   local due = redis.call('ZRANGEBYSCORE', lines, '-inf', now, 'LIMIT', 0, most)
@@ -137,20 +145,23 @@ end
 return found
 """
 
-# ARGV: until when, then names and lines, each with the moment until which it was claimed: one that was recorded since,
-# or claimed by another process, is left alone.
-RENEW = """
+# ARGV: for how long, then names and lines, each with the moment until which it was claimed: one that was recorded
+# since, or claimed by another process, is left alone. Answers until when they are claimed now.
+RENEW = f"""
+{_NOW}
+local until_ = string.format('%.0f', now + ARGV[1])
 for i = 2, #ARGV, 3 do
   local lines = 'gatepost:lines:' .. ARGV[i]
   if tonumber(redis.call('ZSCORE', lines, ARGV[i + 1]) or 0) == tonumber(ARGV[i + 2]) then
-    redis.call('ZADD', lines, 'XX', ARGV[1], ARGV[i + 1])
+    redis.call('ZADD', lines, 'XX', until_, ARGV[i + 1])
   end
 end
+return until_
 """
 
-# ARGV: now, then for each attempt: name, line, item, number, attempt (JSON), state, reason, due (milliseconds), due
-# (text), the counter, what it says of the subscriber, until when that rests. Answers for each 0 where it was recorded
-# before, 1 where it is now, and 2 where it is and the subscriber has failed for so long that it is to be disabled.
+# ARGV: for each attempt: name, line, item, number, attempt (JSON), state, reason, the milliseconds until the next one,
+# when that is (text), the counter, what it says of the subscriber, for how long that rests. Answers for each 0 where
+# it was recorded before, 1 where it is now, and 2 where the subscriber has failed for so long that it is to be disabled.
 RECORD = f"""
 local function judge(of, now, says, rests)
   if says == 'well' then
@@ -163,7 +174,7 @@ local function judge(of, now, says, rests)
   if now - last > {FAILING_GAP_MILLISECONDS} then redis.call('HDEL', of, 'failing_since') end
   redis.call('HSETNX', of, 'failing_since', now)
   redis.call('HSET', of, 'last_failure_at', now)
-  if rests ~= '' then redis.call('HSET', of, 'rest_until', rests) end
+  if rests ~= '' then redis.call('HSET', of, 'rest_until', string.format('%.0f', now + rests)) end
   if says == 'ill' then
     local failures = redis.call('HINCRBY', of, 'failures', 1)
     -- What was on its way when it opened says nothing new; a probe that failed does.
@@ -177,9 +188,10 @@ local function judge(of, now, says, rests)
   return now - redis.call('HGET', of, 'failing_since') >= {DISABLE_MILLISECONDS} and 2 or 1
 end
 
-local now, answers = tonumber(ARGV[1]), {{}}
-for i = 2, #ARGV, 12 do
-  local name, line, item, number, attempt, state, reason, due, due_text, counter, says, rests = unpack(ARGV, i, i + 11)
+{_NOW}
+local answers = {{}}
+for i = 1, #ARGV, 12 do
+  local name, line, item, number, attempt, state, reason, wait, due_text, counter, says, rests = unpack(ARGV, i, i + 11)
   local delivery, of = 'gatepost:delivery:' .. item .. ':' .. name, 'gatepost:subscriber:' .. name
   local box, lines = 'gatepost:line:' .. name .. ':' .. line, 'gatepost:lines:' .. name
   local known = tonumber(redis.call('HGET', delivery, 'attempts') or 0)
@@ -191,7 +203,7 @@ for i = 2, #ARGV, 12 do
     redis.call('HINCRBY', 'gatepost:metrics', counter, 1)
     answer = judge(of, now, says, rests)
     if state == 'waiting' then
-      redis.call('ZADD', lines, due, line)
+      redis.call('ZADD', lines, string.format('%.0f', now + wait), line)
     else
       redis.call('LPOP', box)
       redis.call('HINCRBY', of, 'waiting', -1)
@@ -211,12 +223,13 @@ end
 return answers
 """
 
-# ARGV: name, why, now, then the arguments of KEEP for the signal that says so. Answers whether it was not yet.
+# ARGV: name, why, then the arguments of KEEP for the signal that says so. Answers whether it was not yet.
 DISABLE = f"""
+{_NOW}
 local of = 'gatepost:subscriber:' .. ARGV[1]
-if redis.call('HSETNX', of, 'disabled_at', ARGV[3]) == 0 then return 0 end
+if redis.call('HSETNX', of, 'disabled_at', now) == 0 then return 0 end
 redis.call('HSET', of, 'reason', ARGV[2])
-{_keep(3)}
+{_keep(2)}
 return 1
 """
 
@@ -242,10 +255,11 @@ end
 return ended
 """
 
-# ARGV: now (milliseconds), name, then again and again: item, state, reason. Answers how many waited until now.
-POLLED = """
-local now, name, ended = ARGV[1], ARGV[2], 0
-for i = 3, #ARGV, 3 do
+# ARGV: name, then again and again: item, state, reason. Answers how many waited until now.
+POLLED = f"""
+{_NOW}
+local name, ended = ARGV[1], 0
+for i = 2, #ARGV, 3 do
   local item, state, reason = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   if redis.call('LREM', 'gatepost:polled:' .. name, 1, item) == 1 then
     ended = ended + 1

@@ -1,7 +1,6 @@
 """Seeds: what the receiver and the workers would have written, by their own steps, for reads to find."""
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -101,7 +100,7 @@ def fan_out(redis: Redis, names: Mapping[str, Sequence[str]]) -> None:
         ways = [outbox.Way(told.id, name, outbox.line_of(told, told.id)) for name in names.get(told.id, ())]
         pairs = json.dumps([[way.item, way.subscriber] for way in ways])
         arguments += [entry, told.id, pairs, len(ways), *(part for way in ways for part in way.arguments())]
-    redis.eval(FAN_OUT, 0, "0", int(time.time() * 1000), *arguments)
+    redis.eval(FAN_OUT, 0, "0", *arguments)
 
 
 def person(key: str = "E1042") -> Person:

@@ -7,7 +7,6 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -16,6 +15,7 @@ from redis.exceptions import RedisError
 
 from lifecycle import keys
 from lifecycle.errors import Refused
+from lifecycle.log import fault
 from lifecycle.outbox import Way
 from lifecycle.outbox_scripts import FAN_OUT
 from lifecycle.roster import Roster
@@ -55,6 +55,9 @@ class FanOut:
             except RedisError as error:
                 log.warning("fan_out.no_redis", error=type(error).__name__)
                 await asyncio.sleep(TROUBLE_SECONDS)
+            except Exception as error:  # noqa: BLE001 - without the fan-out nobody is told of anything
+                log.error("fan_out.fault", **fault(error))  # noqa: TRY400 - its text may hold what is personal
+                await asyncio.sleep(TROUBLE_SECONDS)
 
     async def entries(self, block: int | None = None) -> list[Entry]:
         """Return the oldest entries of the outbox; with ``block`` wait so many milliseconds for one."""
@@ -80,8 +83,7 @@ class FanOut:
     async def _fan_out(self, entries: Sequence[Entry], signals: dict[str, Told]) -> int:
         for _ in range(ROSTER_TRIES_MAX):
             arguments = [part for entry in entries for part in _arguments(entry, signals, self._known.roster)]
-            now = int(datetime.now(UTC).timestamp() * 1000)
-            found: Any = await self._redis.eval(FAN_OUT, 0, str(self._known.roster.revision), str(now), *arguments)
+            found: Any = await self._redis.eval(FAN_OUT, 0, str(self._known.roster.revision), *arguments)
             if int(found) >= 0:
                 return int(found)
             await self._known.refresh()
@@ -105,9 +107,17 @@ def _arguments(entry: Entry, signals: dict[str, Told], roster: Roster) -> list[s
     """Return what the script takes of one signal; one that is gone, or unreadable, goes to nobody."""
     stream_id, signal_id = entry
     signal = signals.get(signal_id)
-    found = list(ways(signal, roster)) if signal is not None else []
+    found = _found(signal, roster) if signal is not None else []
     pairs = json.dumps([[way.item, way.subscriber] for way in found])
     return [stream_id, signal_id, pairs, str(len(found)), *(str(part) for way in found for part in way.arguments())]
+
+
+def _found(signal: Told, roster: Roster) -> list[Way]:
+    try:
+        return list(ways(signal, roster))
+    except Exception as error:  # noqa: BLE001 - one that we cannot make sense of must hold up no other; it can be replayed
+        log.error("signal.fault", signal=signal.id, **fault(error))  # noqa: TRY400 - its text may hold what is personal
+        return []
 
 
 def ways(signal: Told, roster: Roster) -> Iterator[Way]:

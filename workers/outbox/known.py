@@ -16,8 +16,9 @@ from lifecycle.roster import Roster, roster
 from lifecycle.signal import Told
 
 SIGNALS_MAX = 2_000
-ROSTER_SECONDS_MAX = 30.0
-"""A secret that was rotated out ends by the clock, without a change of the roster."""
+REVISION_SECONDS, ROSTER_SECONDS_MAX = 0.5, 30.0
+"""How often it is asked whether the roster was changed, and how old it may be: a secret that was rotated out ends by
+the clock, without a change of the roster."""
 
 log = structlog.get_logger()
 
@@ -31,7 +32,7 @@ class Known:
         self._redis = redis
         self._patient = patient
         self._signals: OrderedDict[str, Told] = OrderedDict()
-        self._read_at = 0.0
+        self._read_at = self._asked_at = 0.0
         self.roster = Roster(-1, {})
 
     async def refresh(self) -> None:
@@ -43,6 +44,9 @@ class Known:
 
     async def refresh_if_old(self) -> None:
         """Read the roster anew where it was changed, or read long ago."""
+        if time.monotonic() - self._asked_at < REVISION_SECONDS:
+            return
+        self._asked_at = time.monotonic()
         revision = int(await self._redis.get(keys.REVISION) or 0)
         if revision != self.roster.revision or time.monotonic() - self._read_at > ROSTER_SECONDS_MAX:
             await self.refresh()

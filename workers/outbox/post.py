@@ -71,6 +71,10 @@ class Post:
                 log.warning("post.no_redis", error=type(error).__name__)
                 await asyncio.sleep(TROUBLE_SECONDS)
                 continue
+            except Exception as error:  # noqa: BLE001 - without the post nobody is told of anything
+                log.error("post.fault", **fault(error))  # noqa: TRY400 - its text may hold what is personal
+                await asyncio.sleep(TROUBLE_SECONDS)
+                continue
             if not claimed:
                 await self._pause()
         if self._claims:
@@ -111,10 +115,8 @@ class Post:
         arguments = self._wanted()
         if not arguments:
             return []
-        now = _milliseconds()
-        until = now + CLAIM_MILLISECONDS
-        found: Any = await self._redis.eval(CLAIM, 0, str(now), str(until), *arguments)
-        parts = [part.decode() for part in found]
+        found: Any = await self._redis.eval(CLAIM, 0, str(CLAIM_MILLISECONDS), *arguments)
+        until, *parts = [part.decode() for part in found]
         return [
             Claim(name, line, item, int(attempts) + 1, until)
             for name, line, item, attempts in zip(*(parts[start::4] for start in range(4)), strict=True)
@@ -206,15 +208,10 @@ class Post:
         """Claim anew what is on its way."""
         if not claims:
             return
-        until = _milliseconds() + CLAIM_MILLISECONDS
-        arguments = [part for claim in claims for part in (claim.name, claim.line, str(claim.until))]
-        await self._redis.eval(RENEW, 0, str(until), *arguments)
+        arguments = [part for claim in claims for part in (claim.name, claim.line, claim.until)]
+        until: Any = await self._redis.eval(RENEW, 0, str(CLAIM_MILLISECONDS), *arguments)
         for claim in claims:
-            claim.until = until
-
-
-def _milliseconds() -> int:
-    return int(datetime.now(UTC).timestamp() * 1000)
+            claim.until = until.decode()
 
 
 def _line(reply: Reply) -> dict[str, Any]:

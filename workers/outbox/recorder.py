@@ -26,13 +26,13 @@ log = structlog.get_logger()
 
 @dataclass
 class Claim:
-    """A delivery that is on its way, and until when it is this process's own, in milliseconds since 1970."""
+    """A delivery that is on its way, and until when it is this process's own, as Redis says."""
 
     name: str
     line: str
     item: str
     number: int
-    until: int
+    until: str
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Recorder:
     async def _disable(self, name: str, why: str) -> None:
         """Disable a subscriber, and tell the others; without Redis its next failure does so."""
         now = datetime.now(UTC)
-        arguments = [name, why, _milliseconds(now), *keep_arguments(disabled(name, why, now), now.timestamp())]
+        arguments = [name, why, *keep_arguments(disabled(name, why, now), now.timestamp())]
         try:
             is_new = await self._redis.eval(DISABLE, 0, *map(str, arguments))
         except RedisError as error:
@@ -99,15 +99,16 @@ def disabled(name: str, why: str, now: datetime) -> Signal:
 
 
 def _arguments(attempts: Sequence[Attempt]) -> list[str]:
-    found = [_milliseconds(datetime.now(UTC))]
+    now = datetime.now(UTC)
+    found: list[str] = []
     for claim, line, result in ((each.claim, each.line, each.result) for each in attempts):
         counted = "retried" if result.state == WAITING else result.state
         due_text = iso(result.due_at) if result.due_at else ""
         found += [claim.name, claim.line, claim.item, str(claim.number), json.dumps({"number": claim.number, **line})]
-        found += [result.state, result.reason, _milliseconds(result.due_at), due_text]
-        found += [json.dumps(["gatepost_signals", claim.name, counted]), result.says, _milliseconds(result.rest_until)]
+        found += [result.state, result.reason, _wait(result.due_at, now), due_text]
+        found += [json.dumps(["gatepost_signals", claim.name, counted]), result.says, _wait(result.rest_until, now)]
     return found
 
 
-def _milliseconds(moment: datetime | None) -> str:
-    return str(int(moment.timestamp() * 1000)) if moment else ""
+def _wait(moment: datetime | None, now: datetime) -> str:
+    return str(max(int((moment - now).total_seconds() * 1000), 0)) if moment else ""

@@ -155,7 +155,7 @@ async def test_claim_of_a_process_that_died_ends(office: Open) -> None:
         (claim,) = await here.post._claim()
         at_once = await other.send()
         await here.post.renew([claim])
-        here.redis.zadd(keys.lines("siem"), {"E1042": claim.until - CLAIM_MILLISECONDS})
+        here.redis.zadd(keys.lines("siem"), {"E1042": int(claim.until) - CLAIM_MILLISECONDS})
 
         later = await other.send()
 
