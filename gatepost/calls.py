@@ -9,6 +9,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
+from gatepost import manual
 from gatepost.processes import EXIT_MISCONFIGURED, python
 from lifecycle.errors import Misconfigured
 
@@ -64,8 +65,8 @@ def signed(config: Path, source: str, file: Path) -> Signed:
 
 
 def pages() -> dict[str, str]:
-    """Let the programs print the manual of sources and directories. Raises CallFailed."""
-    return {**_told_by(python("service", "--manual")), **_told_by(python("workers.manual"))}
+    """Return our pages of the manual, and let the programs print theirs. Raises CallFailed."""
+    return {**manual.pages(), **_told_by(python("service", "--manual")), **_told_by(python("workers.manual"))}
 
 
 def _told_by(command: list[str]) -> Any:  # noqa: ANN401 - JSON

@@ -17,6 +17,8 @@ from redis.exceptions import RedisError
 from gatepost import calls, show
 from gatepost.check import look
 from gatepost.demo import run_demo
+from gatepost.listen.command import listen
+from gatepost.options import ConfigOption, HostOption, JsonOption, PortOption
 from gatepost.private_redis import NotStarted
 from gatepost.processes import Child, Supervisor, python
 from lifecycle import __version__, hearing
@@ -48,10 +50,6 @@ app = typer.Typer(
     add_completion=False,
 )
 
-ConfigOption = Annotated[str | None, typer.Option("--config", help="Else $GATEPOST_CONFIG, else ./gatepost.toml.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
-PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on.")]
 UrlOption = Annotated[str, typer.Option("--url", envvar="GATEPOST_URL", help="A running receiver.")]
 ActorOption = Annotated[
     str | None, typer.Option("--as", envvar="GATEPOST_ACTOR", help="Who acts; else the user of this machine.")
@@ -153,6 +151,9 @@ def send(
         raise typer.Exit(EXIT_FAILED)
 
 
+app.command()(_told()(listen))
+
+
 @app.command()
 def handshake(
     source: Annotated[str, typer.Argument(help="A source of the configuration.")],
@@ -186,7 +187,7 @@ def manual(
     *,
     out: Annotated[Path | None, typer.Option(help="Write every page into this folder, as Markdown.")] = None,
 ) -> None:
-    """Show the page of a source or directory: set-up at the vendor, secrets, what it can and cannot promise."""
+    """Show a page: of a source or directory, with its set-up, secrets and promises; or `signals`, on receiving them."""
     with _told():
         pages = calls.pages()
         if adapter is not None and adapter not in pages:

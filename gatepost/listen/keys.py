@@ -1,0 +1,158 @@
+"""The keys of Security Event Tokens: our own, or a JSON Web Key Set (RFC 7517) from a file or a URL."""
+
+import asyncio
+import ipaddress
+import time
+from collections.abc import Iterator, Sequence
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from gatepost.listen.base import json_object
+from lifecycle.errors import Malformed, Misconfigured, Unauthentic, Unavailable
+from lifecycle.secrets import Secret
+
+ALGORITHM = "RS256"
+RSA_BITS_MIN, RSA_BITS_MAX = 2_048, 8_192
+KEYS_MAX = 100
+JWKS_BYTES_MAX = 262_144
+FETCH_SECONDS_MAX = 5.0
+FETCH_AGAIN_SECONDS = 5.0
+"""At most so often is asked for a key that is not known."""
+
+
+class Keys(Protocol):
+    """Where the key of a token is found."""
+
+    async def find(self, kid: str) -> list[Any]:
+        """Return the keys that may have this id. Raises Unauthentic for none, Unavailable where that is unknown."""
+
+
+class OwnKeys:
+    """The public halves of ``[ssf] signing_keys``: any of them may have signed."""
+
+    def __init__(self, secrets: Sequence[Secret]) -> None:
+        """Read the keys. Raises Misconfigured for what is none."""
+        self._keys = [_public(secret) for secret in secrets]
+
+    async def find(self, kid: str) -> list[Any]:  # noqa: ARG002 - whatever they are called
+        """Return all of them."""
+        return [*self._keys]
+
+
+class KeySet:
+    """The keys of a set, which is read again when a new one is used: so a rotation needs nobody."""
+
+    def __init__(self, place: str, again_seconds: float = FETCH_AGAIN_SECONDS) -> None:
+        """Keep where it is, a file or a URL. Raises Misconfigured for a place that nobody should trust."""
+        if not (_trusted(place) if "://" in place else Path(place).is_file()):
+            line = f"--jwks: found {place!r}; allowed: a file that is there, https://, or http:// at this machine"
+            raise Misconfigured([line])
+        self._place = place
+        self._again_seconds = again_seconds
+        self._keys: dict[str, Any] = {}
+        self._fault = ""
+        self._read_at: float | None = None
+        self._reading = asyncio.Lock()
+
+    async def find(self, kid: str) -> list[Any]:
+        """Return the key of this id. Raises Unauthentic or Unavailable."""
+        async with self._reading:
+            if kid not in self._keys and self._is_due():
+                await self._read_again()
+        if kid in self._keys:
+            return [self._keys[kid]]
+        if self._fault:
+            raise Unavailable(self._fault, reason="keys_unreadable")
+        raise Unauthentic(f"{self._place} has no such key", reason="key_unknown")
+
+    def _is_due(self) -> bool:
+        return self._read_at is None or time.monotonic() - self._read_at >= self._again_seconds
+
+    async def _read_again(self) -> None:
+        """Read the set; one that cannot be read leaves the keys that are known."""
+        try:
+            self._keys, self._fault = await asyncio.to_thread(_read, self._place), ""
+        except (OSError, HTTPException, ValueError, Malformed) as error:
+            self._fault = f"the keys at {self._place} cannot be read: {error}"
+        self._read_at = time.monotonic()
+
+
+def _read(place: str) -> dict[str, Any]:
+    """Return the keys of a set. Raises OSError, HTTPException, ValueError or Malformed."""
+    published = json_object(_fetched(place) if "://" in place else _bytes_of(Path(place))).get("keys")
+    return dict(_usable(published if isinstance(published, list) else []))
+
+
+def _public(secret: Secret) -> RSAPublicKey:
+    try:
+        found = load_pem_private_key(secret.value.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        found = None
+    if not isinstance(found, RSAPrivateKey):
+        raise Misconfigured([f"ssf.signing_keys: found {secret.reference!r}; allowed: an RSA private key in PEM"])
+    return found.public_key()
+
+
+def _usable(published: Sequence[Any]) -> Iterator[tuple[str, RSAPublicKey]]:
+    """Yield the RSA keys for signatures, by their ids."""
+    for each in published[:KEYS_MAX]:
+        if not isinstance(each, dict) or not isinstance(each.get("kid"), str) or each.get("use", "sig") != "sig":
+            continue
+        try:
+            key = jwt.PyJWK(each, ALGORITHM).key
+        except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
+            continue
+        if isinstance(key, RSAPublicKey) and RSA_BITS_MIN <= key.key_size <= RSA_BITS_MAX:
+            yield each["kid"], key
+
+
+def _trusted(url: str) -> bool:
+    """Tell whether nobody on the way can change what a URL gives."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_here(parts.hostname or ""))
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        """Follow none: it could lead to where nobody should be trusted."""
+
+
+def _fetched(url: str) -> bytes:
+    """Return what a URL gives. Raises OSError, of which HTTPError is one, or ValueError."""
+    request = Request(url, headers={"accept": "application/json"})  # noqa: S310 - the scheme is checked at the start
+    try:
+        with build_opener(_NoRedirect).open(request, timeout=FETCH_SECONDS_MAX) as answer:
+            found: bytes = answer.read(JWKS_BYTES_MAX + 1)
+    except HTTPError as error:
+        with error:
+            msg = f"the answer is {error.code}"
+            raise ValueError(msg) from error
+    return _bounded(found)
+
+
+def _bytes_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return _bounded(file.read(JWKS_BYTES_MAX + 1))
+
+
+def _bounded(found: bytes) -> bytes:
+    if len(found) > JWKS_BYTES_MAX:
+        msg = f"it has more than {JWKS_BYTES_MAX} bytes"
+        raise ValueError(msg)
+    return found
