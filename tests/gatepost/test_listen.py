@@ -25,6 +25,7 @@ from tests.conftest import ROOT, free_port
 from tests.flow.patience import eventually
 from tests.letters import OTHER, PRIVATE, PUBLIC, SECRET, Letter, letter
 from tests.letters import signal as made
+from tests.transmitter import AUDIENCE, ISSUER, made_key, token
 
 END_SECONDS_MAX = 20
 
@@ -284,6 +285,21 @@ def test_subscriber_of_the_configuration_needs_no_redis(listen: Listen, client: 
     assert [line.get("proof") for line in program.shown()] == ["env:SIEM_WHSEC", "env:SIEM_KEY", None]
     hint = f'[subscribers.siem] with url = "{program.url}" and allow_private = true'
     assert f"{hint}. It is https://siem.acme.example/hooks now." in program.said()
+
+
+def test_tokens_wait_for_keys_that_are_away(listen: Listen, client: httpx.Client) -> None:
+    """Answered 503, for it is no fault of the token; and without a secret no webhook is believed."""
+    keys = f"http://127.0.0.1:{free_port()}/jwks.json"
+    program = listen("--jwks", keys, "--issuer", ISSUER, "--audience", AUDIENCE, "--json")
+    sent = token(made_key("a"))
+
+    away = client.post(program.url, content=sent, headers={"content-type": "application/secevent+jwt"})
+    refused = client.post(program.url, headers=letter().headers, content=letter().body)
+
+    assert (away.status_code, away.headers["retry-after"]) == (503, "5")
+    assert away.json()["detail"].startswith(f"the keys at {keys} cannot be read: ")
+    assert refused.status_code == 401
+    assert [line["reason"] for line in program.shown()] == ["keys_unreadable", "secret_missing"]
 
 
 def test_wrong_options_are_told_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
