@@ -161,7 +161,7 @@ return until_
 
 # ARGV: for each attempt: name, line, item, number, attempt (JSON), state, reason, the milliseconds until the next one,
 # when that is (text), the counter, what it says of the subscriber, for how long that rests. Answers for each 0 where
-# it was recorded before, 1 where it is now, and 2 where the subscriber has failed for so long that it is to be disabled.
+# it was recorded before, 1 where it is now, and 2 where the subscriber is to be disabled, for it failed for so long.
 RECORD = f"""
 local function judge(of, now, says, rests)
   if says == 'well' then
