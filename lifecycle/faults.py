@@ -25,6 +25,8 @@ SECRET_KEYS = frozenset(
         "api_key",
         "private_key",
         "signing_key",
+        "signing_keys",
+        "encryption_keys",
         "credentials",
         # The names of headers and parameters that have a secret: somebody may write down the secret itself.
         "header",

@@ -9,9 +9,9 @@ from pydantic import AfterValidator, Field
 
 from lifecycle.fields import HttpUrl, Name, Section, Words
 from lifecycle.secrets import Secret
+from lifecycle.ssf.keys import SigningKey, key
 
 KEYS_MAX, RECEIVERS_MAX, STREAMS_MAX = 5, 100, 20
-RSA_BITS_MIN = 2_048
 
 SubjectFormat = Literal["email", "iss_sub", "scim", "opaque"]
 Profile = Literal["final", "legacy"]
@@ -51,12 +51,19 @@ def _one_issuer(found: str) -> str:
     return found
 
 
+def _distinct(found: list[Secret]) -> list[Secret]:
+    if len({key(each.value).kid for each in found}) < len(found):
+        msg = "allowed: each key once"
+        raise ValueError(msg)
+    return found
+
+
 class Ssf(Section):
     """The transmitter; without it there are no Shared Signals endpoints and no ``ssf_push`` subscribers."""
 
     issuer: Annotated[HttpUrl, AfterValidator(_one_issuer)]
     """The address under which receivers reach us, exactly as the tokens name it."""
-    signing_keys: Annotated[list[Secret], Field(min_length=1, max_length=KEYS_MAX)]
+    signing_keys: Annotated[list[SigningKey], Field(min_length=1, max_length=KEYS_MAX), AfterValidator(_distinct)]
     """RSA private keys in PEM. All are published, the first signs: a new one comes second, becomes the first after a
     day, and the old one goes when what it signed is no longer on its way."""
     receivers: Annotated[dict[Name, Receiver], Field(max_length=RECEIVERS_MAX)] = {}
