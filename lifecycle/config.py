@@ -118,6 +118,13 @@ class Config(Section):
                 raise ValueError(msg)
         return self
 
+
+    @property
+    def tells_values(self) -> bool:
+        """Whether anybody is told the values of changed attributes, and not only their names."""
+        shapes = [*self.subscribers.values(), *(self.ssf.receivers.values() if self.ssf else ())]
+        return any(each.provisioning == "full" for each in shapes)
+
     def _check_subscribers(self) -> None:
         targets = ", ".join(self.targets) or "nothing, for none is configured"
         for name, each in self.subscribers.items():

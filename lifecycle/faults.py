@@ -28,8 +28,10 @@ SECRET_KEYS = frozenset(
         "signing_keys",
         "encryption_keys",
         "credentials",
+        "authorization",
         # The names of headers and parameters that have a secret: somebody may write down the secret itself.
         "header",
+        "headers",
         "parameter",
         "query",
     }

@@ -55,6 +55,7 @@ def _header_value(found: str | Secret) -> str | Secret:
 SignalType = Annotated[str, AfterValidator(_signal_type)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[TextOrSecret, AfterValidator(_header_value)]
+SecretHeader = Annotated[Secret, AfterValidator(_header_value)]
 
 
 class Subscriber(Shape):
@@ -64,8 +65,10 @@ class Subscriber(Shape):
     url: HttpUrl
     secrets: Annotated[list[Secret], Field(max_length=SECRETS_MAX)] = []
     """``whsec_`` secrets sign ``v1``, ``whsk_`` keys ``v1a``; all of them sign, so that one can be rotated."""
-    token: Secret | None = None
+    token: SecretHeader | None = None
     """The bearer that ``ssf_push`` sends, where the receiver wants one."""
+    authorization: SecretHeader | None = None
+    """What it sends in ``Authorization`` as it is, in place of a bearer: a stream's own ``authorization_header``."""
     audience: Words | None = None
     """The ``aud`` of its tokens."""
     events: Annotated[list[SignalType], Field(min_length=1)] | None = None
@@ -89,6 +92,9 @@ class Subscriber(Shape):
             self._check_webhooks()
         elif self.audience is None:
             msg = "audience: Field required"
+            raise ValueError(msg)
+        if self.token and self.authorization:
+            msg = "authorization: allowed: token or authorization, not both"
             raise ValueError(msg)
         if urlsplit(self.url).scheme == "http" and not self.allow_private:
             msg = "url: http:// is for private addresses with allow_private = true; allowed: https://"

@@ -59,7 +59,7 @@ def settle(
         person=person,
         settlements=[replace(each, is_hold=is_hold(each, holds)) for each in settlements],
         signals=[
-            *_signals(folded, person, mailbox, cause, results, now),
+            *_signals(folded, person, mailbox, cause, results, now, values=config.tells_values),
             *alarms(person, mailbox, results, cause, now),
         ],
         again=[*_at_once(found, settlements, now), *_again(settlements, folded.scheduled, now)],
@@ -77,16 +77,18 @@ def settle(
     )
 
 
-def _signals(
+def _signals(  # noqa: PLR0913 - the parts of an attempt
     folded: Folded,
     person: Person,
     mailbox: Sequence[Kept],
     cause: Event | None,
     results: Sequence[Result],
     now: datetime,
+    *,
+    values: bool,
 ) -> list[Signal]:
     deletions = {event.about: event for event in folded.counting if event.about}
-    found = signals_for(person, cause, results, now, deletions, folded.person) if cause else []
+    found = signals_for(person, cause, results, now, deletions, folded.person, values=values) if cause else []
     for kept in mailbox:
         left_out = folded.left_out.get(kept.event.ref)
         if left_out is not None and left_out.state is State.FAILED:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lifecycle.event import Event, State
-from lifecycle.person import Person
+from lifecycle.person import Account, Person
 from lifecycle.signal import Signal, iso, make_signal
 from workers.outcome import Result
 from workers.screen import LeftOut
@@ -24,27 +24,32 @@ REASONS = {
 }
 
 
-def signals_for(
+def signals_for(  # noqa: PLR0913 - what an attempt came to
     person: Person,
     cause: Event,
     results: Sequence[Result],
     now: datetime,
     deletions: Mapping[str, Event] = MappingProxyType({}),
     before: Person | None = None,
+    *,
+    values: bool = False,
 ) -> list[Signal]:
     """Return the signals of an attempt; ``deletions`` are the events of ours that deleted, by target.
 
-    ``before`` is what was known when it began: a change that is made again later is news.
+    ``before`` is what was known when it began: a change that is made again later is news. ``values`` is whether anybody
+    is told what the changed attributes are now.
     """
     signals = []
     for result in results:
         since = before.accounts.get(result.place) if before else None
         found = replace(result, known_at=since.settled_at if since else None)
+        facts = _facts(person, result.agreement, since, values=values)
         if result.agreement.change:
-            signals.append(_change(str(result.agreement.change), person, cause, found, now))
+            signals.append(_change(str(result.agreement.change), person, cause, found, now, facts))
         if result.agreement.deleted_at:
             gone = replace(found, agreement=_deletion(result.agreement))
-            signals.append(_change("deleted", person, deletions.get(result.place, cause), gone, now))
+            email = {"email": facts["email"]} if "email" in facts else {}
+            signals.append(_change("deleted", person, deletions.get(result.place, cause), gone, now, email))
         if result.state is State.FAILED:
             signals.append(_failed(person, cause, result, now))
     return signals
@@ -63,7 +68,9 @@ def given_up(person: Person, event: Event, left_out: LeftOut, now: datetime) -> 
     )
 
 
-def _change(change: str, person: Person, cause: Event, result: Result, now: datetime) -> Signal:
+def _change(
+    change: str, person: Person, cause: Event, result: Result, now: datetime, facts: Mapping[str, Any]
+) -> Signal:
     agreement = result.agreement
     reason = REASONS[change]
     if change == "suspended" and not person.has_left:
@@ -95,7 +102,30 @@ def _change(change: str, person: Person, cause: Event, result: Result, now: date
         data=data,
         at=now,
         nonce=what,
+        facts=facts,
     )
+
+
+def _facts(person: Person, agreement: Agreement, since: Account | None, *, values: bool) -> dict[str, Any]:
+    """Return what Security Events tell besides; the names of what was changed, and values only for who wants them."""
+    email, account = person.value("email"), agreement.account
+    old = {
+        "email": agreement.old_emails.get(str(email).lower()),
+        "user_name": since.user_name if since and account and _differ(since.user_name, account.user_name) else None,
+    }
+    facts = {
+        "email": email,
+        "user_name": account.user_name if account else None,
+        "attributes": agreement.attributes,
+        "old": {name: value for name, value in old.items() if value},
+        "values": agreement.values if values else None,
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _differ(old: str | None, new: str | None) -> bool:
+    """Tell whether these are two names: letter case makes none (RFC 7643 section 4.1.1)."""
+    return bool(old and new) and str(old).lower() != str(new).lower()
 
 
 def _deletion(agreement: Agreement) -> Agreement:

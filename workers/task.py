@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from lifecycle.errors import GatepostError, Held, Postponed
 from lifecycle.person import Account, Entitlements
@@ -84,6 +84,12 @@ class Agreement:
     roles_removed: list[str] = field(default_factory=list)
     roles_before: list[str] = field(default_factory=list)
     sessions_revoked: bool = False
+    attributes: list[str] = field(default_factory=list)
+    """The SCIM names of what was written of the account."""
+    values: Any = field(default=None, repr=False)
+    """What that is now: of a new account all of it, else the operations of a PATCH; None where not all was taken."""
+    old_emails: dict[str, str] = field(default_factory=dict, repr=False)
+    """By each new e-mail address, in lower case, the one that it took the place of."""
     suspended_at: datetime | None = None
     """When the target took the suspension, if this attempt asked for it."""
     deleted_at: datetime | None = None

@@ -70,7 +70,7 @@ def _revocation(signal: Told) -> Said:
 
 def _new_value(field: str) -> Callable[[Told], Said]:
     def says(signal: Told) -> Said:
-        found = signal.facts.get("email") if field == "email" else signal.data["person"]["user_name"]
+        found = signal.facts.get(field)
         return {"new-value": found} if by_address(found) else {}
 
     return says
@@ -160,7 +160,12 @@ def _prov(name: str, applies: Callable[[Told, Shape], bool] = _is_known, **more:
     return SecurityEvent(f"prov-{name.replace(':', '-')}", PROV + name, subject=_account, applies=applies, **more)
 
 
-_VERIFICATION = SecurityEvent("verification", SSF + "verification", _state, _stream, of_stream=True)
+_CHANGED: Final = RISC + "identifier-changed"
+_RENAMED: Final = (
+    SecurityEvent("identifier-changed", _CHANGED, _new_value("email"), _old("email"), _is_new_address),
+    SecurityEvent("login-changed", _CHANGED, _new_value("user_name"), _old("user_name"), _is_new_login),
+)
+_VERIFICATION: Final = SecurityEvent("verification", SSF + "verification", _state, _stream, of_stream=True)
 
 OF_SIGNALS: Final[Mapping[str, tuple[SecurityEvent, ...]]] = {
     "person.suspended": (
@@ -170,7 +175,8 @@ OF_SIGNALS: Final[Mapping[str, tuple[SecurityEvent, ...]]] = {
         SecurityEvent("account-disabled", RISC + "account-disabled"),
         _prov("deactivate"),
     ),
-    "person.restored": (SecurityEvent("account-enabled", RISC + "account-enabled"), _prov("activate")),
+    # Whoever comes back under another name is known by the old one.
+    "person.restored": (*_RENAMED, SecurityEvent("account-enabled", RISC + "account-enabled"), _prov("activate")),
     "person.provisioned": (
         _prov("create:notice", _is_notice, says=_notice),
         _prov("create:full", _is_full, says=_resource),
@@ -178,12 +184,7 @@ OF_SIGNALS: Final[Mapping[str, tuple[SecurityEvent, ...]]] = {
     "person.updated": (
         _prov("patch:notice", _is_notice, says=_notice),
         _prov("patch:full", _is_full, says=_operations),
-        SecurityEvent(
-            "identifier-changed", RISC + "identifier-changed", _new_value("email"), _old("email"), _is_new_address
-        ),
-        SecurityEvent(
-            "login-changed", RISC + "identifier-changed", _new_value("user_name"), _old("user_name"), _is_new_login
-        ),
+        *_RENAMED,
     ),
     "person.deleted": (SecurityEvent("account-purged", RISC + "account-purged"), _prov("delete")),
     "subscriber.test": (_VERIFICATION,),

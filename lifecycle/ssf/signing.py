@@ -19,6 +19,7 @@ class Signing:
     """What signs for ``[ssf]``; cheap to make, for a process reads each key once."""
 
     def __init__(self, ssf: Ssf) -> None:
+        """Read the keys."""
         self._keys = [key(secret.value) for secret in ssf.signing_keys]
 
     def public(self) -> list[dict[str, Any]]:

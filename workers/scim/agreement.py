@@ -17,6 +17,7 @@ from workers.scim.delete import delete
 from workers.scim.find import find
 from workers.scim.lockout import LockedOut, had, is_awaited, is_revoked, lock_out
 from workers.scim.members import keep_groups, settled_in_batch
+from workers.scim.news import managed, note
 from workers.task import Agreement, Task, worse
 
 # So long after a write of ours a read that shows the opposite is not believed, whatever the profile says of lag.
@@ -44,6 +45,7 @@ def agree(task: Task, *, locked_out: LockedOut | None = None) -> Agreement:
     change, planned = _allowed(change, made, before, agreement)
     if _write(change, found, planned, agreement) or made.fresh:
         agreement.applied_at = datetime.now(UTC)
+        note(agreement, made, planned)
     if task.wanted.active is False:
         agreement.before = had(task, before, roles, agreement.suspended_at)
         shown = lock_out(change, found, agreement, locked_out)
@@ -205,6 +207,7 @@ def _conclude(
     unseen = account is None or (agrees and account.digest not in {"", digest}) or _switched(account, wanted)
     if agreement.applied_at is not None or moved or unseen:
         agreement.change = _change(account, wanted, wrote=agreement.applied_at is not None)
+        agreement.attributes = agreement.attributes or (managed(wanted) if unseen else [])
         agreement.applied_at = agreement.applied_at or (agreement.before.at if agreement.before else datetime.now(UTC))
     if agreement.before is not None:
         agreement.groups_before, agreement.roles_before = sorted(agreement.before.groups), list(agreement.before.roles)

@@ -37,6 +37,8 @@ class Created(NamedTuple):
     refused: tuple[Refused, ...] = ()
     joined: Mapping[str, str] = {}
     """Groups that it was made a member of by the same request: id by name."""
+    body: Mapping[str, Any] = {}
+    """What was asked for, of one that was made."""
 
 
 def create(task: Task, terms: Terms) -> Created:
@@ -82,13 +84,13 @@ def _made(task: Task, terms: Terms, body: dict[str, Any], answer: Answer, *, who
     # Some answer a create with the account that was there, or bring a deleted one back: it may be another person's.
     mine(task, [told], "userName")
     if not attribute(told, "userName"):
-        return Created({**body, **told}, fresh=True, complete=whole and not task.can.restores)
+        return Created({**body, **told}, fresh=True, complete=whole and not task.can.restores, body=body)
     left = _left(task, terms, told)
     if left and whole and not task.can.restores:
         # Some drop what they do not know; some keep more than they answer with.
         told = task.client.get(task.talk, USERS, resource_id) or told
         left = _left(task, terms, told)
-    return Created({**told, "id": resource_id}, fresh=True, complete=not left)
+    return Created({**told, "id": resource_id}, fresh=True, complete=not left, body=body)
 
 
 def _is_refusal_in_disguise(answer: Answer, body: dict[str, Any]) -> bool:
