@@ -1,66 +1,86 @@
-"""A Shared Signals transmitter of the tests: it signs tokens and publishes its keys."""
+"""A transmitter of Shared Signals for the tests: its keys, its section, and signals as they are kept."""
 
-import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
-from jwt.algorithms import RSAAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-ISSUER, AUDIENCE = "https://gatepost.acme.example", "https://siem.acme.example"
+from lifecycle.secrets import Secret
+from lifecycle.signal import Signal, Told, iso, make_signal
+from lifecycle.ssf.section import Ssf
+from lifecycle.subscriber import Subscriber
+
+ISSUER, AUDIENCE = "https://gatepost.acme.example", "https://siem.acme.example/ssf"
+AT = datetime(2026, 3, 6, 22, 0, 1, 250_000, tzinfo=UTC)
+BO = {"external_id": "E1042", "user_name": "bo.ray"}
+FACTS: Mapping[str, Any] = {"email": "bo.ray@acme.example", "user_name": "bo.ray"}
+REASONS = {"provisioned": "joined", "updated": "moved", "suspended": "left", "restored": "returned", "deleted": "left"}
 
 
 @cache
-def made_key(name: str) -> RSAPrivateKey:
-    """Return a key, the same for the same name: making one takes a while."""
-    return generate_private_key(65_537, 2_048)
+def pem(name: str = "first", bits: int = 2048) -> str:
+    """Return a private key, the same for the same name."""
+    key = rsa.generate_private_key(65_537, bits)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode().strip()
 
 
-def token(key: RSAPrivateKey, *, headers: dict[str, Any] | None = None, algorithm: str = "RS256", **claims: Any) -> str:  # noqa: ANN401 - JSON
-    """Return a good token, changed as a test wants; a claim that is None is left out."""
-    good = {
-        "iss": ISSUER,
-        "aud": AUDIENCE,
-        "jti": "1",
-        "iat": int(datetime.now(UTC).timestamp()),
-        "txn": "cause",
-        "sub_id": {"format": "email", "email": "bo.ray@acme.example"},
-        "events": {"https://schemas.openid.net/secevent/risc/event-type/account-disabled": {}},
+def ssf(*names: str) -> Ssf:
+    """Return the section of a transmitter with these keys."""
+    keys = [Secret(f"env:KEY_{name.upper()}", pem(name)) for name in names or ("first",)]
+    return Ssf(issuer=ISSUER, signing_keys=keys)
+
+
+def subscriber(**fields: Any) -> Subscriber:  # noqa: ANN401 - a section
+    """Return a subscriber that gets tokens."""
+    section = {"format": "ssf_push", "url": "https://siem.acme.example/events", "audience": AUDIENCE, **fields}
+    return Subscriber.model_validate(section)
+
+
+def signal(
+    change: str = "suspended",
+    *,
+    event: str = "hris:evt-1",
+    target: str = "crm",
+    facts: Mapping[str, Any] = FACTS,
+    person: str = "E1042",
+    at: datetime = AT,
+    **data: Any,  # noqa: ANN401 - contract section 6
+) -> Signal:
+    """Make the signal of a change; ``data`` in the place of what is usual."""
+    source, _, event_id = event.partition(":")
+    usual = {
+        "event": event_id,
+        "source": source,
+        "target": target,
+        "reason": REASONS[change],
+        "person": BO,
+        "account": {"id": "u-7", "active": change not in {"suspended", "deleted"}},
+        "sessions_revoked": False,
+        "groups_added": [],
+        "groups_removed": [],
+        "roles_added": [],
+        "roles_removed": [],
+        "applied_at": iso(at - timedelta(seconds=2)),
+        "confirmed_at": None,
     }
-    found = {name: value for name, value in (good | claims).items() if value is not None}
-    named = {"typ": "secevent+jwt", "kid": "a"} | (headers or {})
-    return jwt.encode(found, key, algorithm, {name: value for name, value in named.items() if value is not None})
+    told_of = usual | data
+    return make_signal(f"person.{change}", person=person, event=event, target=target, data=told_of, at=at, facts=facts)
 
 
-def key_set(keys: Mapping[str, RSAPrivateKey]) -> dict[str, Any]:
-    """Return the public halves of keys as a JSON Web Key Set."""
-    return {"keys": [RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": kid} for kid, key in keys.items()]}
+def kept(made: Signal, at: datetime = AT) -> Told:
+    """Return a signal as it is read after it was kept."""
+    record = {**made._asdict(), "made_at": repr(at.timestamp())}
+    return Told.of({name.encode(): str(value).encode() for name, value in record.items()})
 
 
-@contextmanager
-def published(keys: Mapping[str, RSAPrivateKey]) -> Iterator[str]:
-    """Publish keys on this machine, those that there are at the moment of each request; give the URL."""
+def told(change: str = "suspended", **parts: Any) -> Told:  # noqa: ANN401 - parts of a signal
+    """Return the signal of a change as it is read after it was kept."""
+    return kept(signal(change, **parts), parts.get("at", AT))
 
-    class Issuer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps(key_set(keys)).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Issuer) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/jwks.json"
-        server.shutdown()
-        thread.join()
+def names(items: list[str]) -> list[str]:
+    """Return the parts of items that are their events' own."""
+    return [item.partition("~")[2] for item in items]

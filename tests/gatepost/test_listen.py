@@ -25,7 +25,7 @@ from tests.conftest import ROOT, free_port
 from tests.flow.patience import eventually
 from tests.letters import OTHER, PRIVATE, PUBLIC, SECRET, Letter, letter
 from tests.letters import signal as made
-from tests.transmitter import AUDIENCE, ISSUER, made_key, token
+from tests.foreign_tokens import AUDIENCE, ISSUER, made_key, token
 
 END_SECONDS_MAX = 20
 

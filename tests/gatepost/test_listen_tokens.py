@@ -16,7 +16,7 @@ from gatepost.listen.expected import Options, expected
 from gatepost.listen.tokens import MEDIA_TYPE, Tokens
 from lifecycle.errors import Rejected, Unauthentic, Unavailable
 from lifecycle.secrets import Secret
-from tests.transmitter import AUDIENCE, ISSUER, key_set, made_key, published, token
+from tests.foreign_tokens import AUDIENCE, ISSUER, key_set, made_key, published, token
 
 RISC = "https://schemas.openid.net/secevent/risc/event-type/"
 
