@@ -99,4 +99,6 @@ _FORMATS: Mapping[str, Callable[[Subject, frozenset[str]], Names]] = {
     "account": _account,
     "phone_number": _as("phone", "phone_number"),
     "phone": _as("phone", "phone_number"),
+    # RFC 9967 section 2.1; the path is of a server that we do not know.
+    "scim": _as("external_id", "externalId"),
 }

@@ -38,7 +38,7 @@ def _resource(made: Created, edits: Sequence[Edit]) -> dict[str, Any]:
     """Return a new account as it was asked for; what the target adds by itself is its own."""
     body = copy.deepcopy(dict(made.body))
     apply(body, list(edits))
-    return {**body, "id": str(made.account["id"])}
+    return {"id": str(made.account["id"]), **body}
 
 
 def _names(resource: Resource) -> Iterator[str]:
