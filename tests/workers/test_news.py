@@ -1,4 +1,4 @@
-"""What is told of a change besides its signal's body: names of attributes, values for whom they are meant, old names."""
+"""What is told of a change besides the body: names of attributes, values for whom they are meant, old names."""
 
 import json
 from collections.abc import Callable
