@@ -118,7 +118,6 @@ class Config(Section):
                 raise ValueError(msg)
         return self
 
-
     @property
     def tells_values(self) -> bool:
         """Whether anybody is told the values of changed attributes, and not only their names."""

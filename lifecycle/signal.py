@@ -58,8 +58,8 @@ class Told:
     event: str
     target: str
     facts: Mapping[str, Any]
-    """``email``; ``user_name``, the account's; ``attributes``, the SCIM names of what changed; ``values``, what those are
-    now, where somebody is told; ``old`` with ``user_name`` and ``email`` where those changed. Each may be missing."""
+    """``email``; ``user_name``, the account's; ``attributes``, the SCIM names of what changed; ``values``, what those
+    are now, where somebody is told; ``old`` with ``user_name`` and ``email`` where those changed. Each may be missing."""
     made_at: datetime
     only: str
     besides: str

@@ -23,9 +23,9 @@ from gatepost.listen.shown import Repeats
 from lifecycle.errors import Misconfigured
 from tests.conftest import ROOT, free_port
 from tests.flow.patience import eventually
+from tests.foreign_tokens import AUDIENCE, ISSUER, made_key, token
 from tests.letters import OTHER, PRIVATE, PUBLIC, SECRET, Letter, letter
 from tests.letters import signal as made
-from tests.foreign_tokens import AUDIENCE, ISSUER, made_key, token
 
 END_SECONDS_MAX = 20
 

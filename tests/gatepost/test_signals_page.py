@@ -18,9 +18,9 @@ from gatepost.manual import pages
 from lifecycle.signal import RETRY_SECONDS, TYPES
 from tests.conftest import free_port
 from tests.flow.patience import eventually
+from tests.foreign_tokens import AUDIENCE, ISSUER, made_key, published, token
 from tests.javascript.node import MODULES, NODE
 from tests.letters import OTHER, PRIVATE, PUBLIC, SECRET, Letter, letter, signal
-from tests.foreign_tokens import AUDIENCE, ISSUER, made_key, published, token
 
 PAGE = pages()["signals"]
 LANGUAGES = ("python", "javascript", "go", "java", "ruby")

@@ -80,7 +80,8 @@ class Office:
 
     def make_due(self, name: str = "siem") -> None:
         """Let the time pass that a subscriber's lines wait for, and its circuit."""
-        for line in self.redis.zrange(keys.lines(name), 0, -1):
+        found: Any = self.redis.zrange(keys.lines(name), 0, -1)
+        for line in found:
             self.redis.zadd(keys.lines(name), {line: 1})
         self.redis.hdel(keys.subscriber(name), "open_until", "rest_until", "next_at")
 
