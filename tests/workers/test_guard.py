@@ -1,215 +1,191 @@
-"""No forged addresses: a subscriber's name never leads into a private network, in any spelling."""
+"""What one subscriber may be reached by, without the network: names, sockets, and whose lookups wait for whose."""
 
-import ipaddress
+import asyncio
 import socket
-from collections.abc import Callable
-from typing import Any
+import threading
 
 import pytest
 
 from lifecycle.errors import Postponed, Refused
-from tests.workers.receiver import Receiver
-from workers.http import Http
-from workers.subscribers.guard import Pinned, pin, public
+from tests.workers.subscribers.peer import Names, subscriber
+from workers.subscribers.guard import ADDRESSES_MAX, Barred, Guard, open_socket, resolve
 
-PRIVATE = [
-    "127.0.0.1",
-    "127.8.9.1",
-    "0.0.0.0",  # noqa: S104 - an address to be refused
-    "10.0.0.1",
-    "172.16.0.1",
-    "172.31.255.254",
-    "192.168.1.1",
-    "100.64.0.1",  # carriers' NAT
-    "100.127.255.254",
-    "169.254.169.254",  # metadata of AWS, Azure, Google
-    "169.254.170.2",
-    "168.63.129.16",  # Azure's wire server
-    "192.0.0.192",  # metadata of Oracle
-    "100.100.100.200",  # metadata of Alibaba
-    "192.0.2.1",
-    "198.18.0.1",
-    "198.51.100.7",
-    "203.0.113.9",
-    "224.0.0.1",
-    "240.0.0.1",
-    "255.255.255.255",
-    "[::]",
-    "[::1]",
-    "[0:0:0:0:0:0:0:1]",
-    "[::ffff:127.0.0.1]",
-    "[::ffff:7f00:1]",
-    "[::ffff:10.0.0.1]",
-    "[::ffff:169.254.169.254]",
-    "[::127.0.0.1]",  # IPv4-compatible
-    "[::ffff:0:127.0.0.1]",  # IPv4-translated
-    "[64:ff9b::127.0.0.1]",  # NAT64
-    "[64:ff9b::a9fe:a9fe]",
-    "[64:ff9b:1::a9fe:a9fe]",  # NAT64 for local use
-    "[2002:7f00:1::]",  # 6to4
-    "[2002:a9fe:a9fe::1]",
-    "[2002:c0a8:101::]",
-    "[2001:0:4136:e378:8000:63bf:f5ff:fffe]",  # Teredo of 10.0.0.1
-    "[2001:0:4136:e378:8000:63bf:5601:5601]",  # Teredo of 169.254.169.254
-    "[fe80::1]",
-    "[fe80::1%251]",
-    "[fec0::1]",
-    "[fc00::1]",
-    "[fd00:ec2::254]",  # metadata of AWS
-    "[ff02::1]",
-    "[ff0e::1]",
-    "[100::1]",
-    "[2001:db8::1]",
-    "[3fff::1]",
-    "[5f00::1]",
-    # What the resolver takes for IPv4: decimal, octal, hexadecimal, and fewer parts.
-    "2130706433",
-    "0x7f000001",
-    "017700000001",
-    "0x7f.0.0.1",
-    "0177.0.0.1",
-    "127.1",
-    "127.0.1",
-    "10.1",
-    "2852039166",  # 169.254.169.254
-    "0xa9fea9fe",
-    "0251.0376.0251.0376",
-    "0",
-    "127.0.0.1.",
-]
-PUBLIC = [
-    "8.8.8.8",
-    "1.1.1.1",
-    "134744072",  # 8.8.8.8
-    "172.32.0.1",
-    "100.128.0.1",
-    "192.0.1.1",
-    "[2606:4700:4700::1111]",
-    "[::ffff:8.8.8.8]",
-    "[64:ff9b::8.8.8.8]",
-    "[2002:808:808::1]",
-]
-
-Resolve = Callable[..., list[Any]]
+PUBLIC = "9.9.9.9"
 
 
-@pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
-    """Give a resolver of our own for made-up names: each question takes the next of a name's answers."""
-    answers: dict[str, list[list[str]]] = {}
-    real: Resolve = socket.getaddrinfo
-
-    def resolve(host: str, port: int, *rest: Any, **named: Any) -> list[Any]:  # noqa: ANN401 - the resolver's own
-        if host not in answers:
-            return real(host, port, *rest, **named)
-        found = answers[host].pop(0)
-        return [entry for address in found for entry in real(address, port, type=socket.SOCK_STREAM)]
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    return answers
-
-
-@pytest.mark.parametrize("host", PRIVATE)
-def test_private_address_is_refused_in_every_spelling(host: str) -> None:
-    """Loopback, private, link-local, shared, documentation, multicast, wrapped in IPv6 or written as one number."""
-    with pytest.raises((Refused, Postponed)) as caught:
-        pin(f"https://{host}/hook", allow_private=False)
-
-    # Postponed where the resolver of this machine does not take the spelling: nothing can be dialled either.
-    assert caught.value.reason == ("private_address" if caught.type is Refused else "unreachable")
-
-
-def test_table_is_long_and_most_of_it_is_understood() -> None:
-    """The spellings that the resolver takes are refused for what they are, not because nobody understands them."""
-    refused = 0
-    for host in PRIVATE:
-        try:
-            pin(f"https://{host}/", allow_private=False)
-        except Refused:
-            refused += 1
-        except Postponed:
-            pass
-
-    assert len(PRIVATE) >= 60
-    assert refused >= 50
-
-
-@pytest.mark.parametrize("host", PUBLIC)
-def test_public_address_is_dialled(host: str) -> None:
-    """The guard keeps out what is private and nothing else; the address stands in the URL, the name beside it."""
-    found = pin(f"https://{host}/hook?a=b", allow_private=False)
-
-    dialled = found.urls[0].removeprefix("https://").removesuffix(":443/hook?a=b").strip("[]")
-    assert public(ipaddress.ip_address(dialled))
-    assert host == found.host
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "10.1.2.3"])
-def test_private_address_is_dialled_where_that_is_allowed(host: str) -> None:
-    """``allow_private`` is one subscriber's own choice."""
-    assert host in pin(f"http://{host}:8080/hook", allow_private=True).urls[0]
-
-
-def test_name_with_one_private_address_is_refused_whole(names: dict[str, list[list[str]]]) -> None:
-    """A name that resolves to a public and to a private address would be a lottery."""
-    names["mixed.example"] = [["8.8.8.8", "10.0.0.1"]]
-
-    with pytest.raises(Refused):
-        pin("https://mixed.example/", allow_private=False)
-
-
-def test_name_is_kept_for_the_host_header_and_for_tls(names: dict[str, list[list[str]]]) -> None:
-    """The connection goes to the address; the server is asked for, and must prove, the name."""
-    names["siem.example"] = [["8.8.8.8"], ["2606:4700::1111"], ["8.8.8.8"]]
-
-    found = [
-        pin("https://siem.example/hook", allow_private=False),
-        pin("https://siem.example:8443/hook", allow_private=False),
-        pin("http://siem.example/hook", allow_private=False),
-    ]
-
-    assert found == [
-        Pinned(("https://8.8.8.8:443/hook",), "siem.example", "siem.example"),
-        Pinned(("https://[2606:4700::1111]:8443/hook",), "siem.example:8443", "siem.example"),
-        Pinned(("http://8.8.8.8:80/hook",), "siem.example", None),
-    ]
-
-
-def test_name_that_changes_its_mind_gains_nothing(names: dict[str, list[list[str]]]) -> None:
-    """Rebinding: the name is resolved once, and the connection goes to the address that was checked."""
-    names["siem.example"] = [["127.0.0.1"], ["10.0.0.1"], ["10.0.0.1"]]
-    with Receiver() as receiver:
-        pinned = pin(f"http://siem.example:{receiver.port}/hook", allow_private=True)
-        http = Http()
-        answer = http.send("POST", pinned.urls[0], headers={"host": pinned.host}, body=b"{}", tls_name=pinned.tls_name)
-        http.close()
-
-    assert answer.status == 204
-    assert names["siem.example"] == [["10.0.0.1"], ["10.0.0.1"]]
-    assert f"siem.example:{receiver.port}" == receiver.taken[0].headers["host"]
+def _guard(names: Names | None = None, *, allow_private: bool = False) -> Guard:
+    return Guard(subscriber("https://siem.example/", allow_private=allow_private), frozenset([443]), names or resolve)
 
 
 @pytest.mark.parametrize(
-    "url",
+    "name",
     [
-        "https://no-such-name.invalid/",
-        f"https://{'a' * 70}.example/",
-        "https://a..example/",
-        "https://siem.example:99999/",
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "017700000001",
+        "0x7f.1",
+        "0",
+        "::1",
+        "::ffff:7f00:1",
+        "localhost",
     ],
 )
-def test_name_that_cannot_be_resolved_is_tried_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A resolver that is away, or a name that no resolver takes, is an attempt that failed and no fault of ours."""
-    real: Resolve = socket.getaddrinfo
+async def test_what_the_machine_takes_for_an_address_is_refused(name: str) -> None:
+    """Should a spelling come past the check of the URL, its address does not."""
+    with pytest.raises(Refused) as caught:
+        await _guard().addresses(name, 443)
 
-    def resolve(host: str, port: int, *rest: Any, **named: Any) -> list[Any]:  # noqa: ANN401 - the resolver's own
-        if host.endswith(".invalid"):
-            raise socket.gaierror(-2, "Name or service not known")
-        return real(host, port, *rest, **named)
+    assert caught.value.reason == "private_address"
 
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
+async def test_machine_is_asked_for_each_address_once() -> None:
+    """In its own order, with what may be a zone."""
+    assert resolve("127.0.0.1", 443) == ["127.0.0.1"]
+
+
+async def test_four_addresses_are_dialled_and_all_are_checked() -> None:
+    """The fifth is not dialled, and counts all the same."""
+    many = [f"9.9.9.{last}" for last in range(9)]
+
+    assert await _guard(Names([many])).addresses("siem.example", 443) == many[:ADDRESSES_MAX]
+    with pytest.raises(Refused):
+        await _guard(Names([[*many, "10.0.0.1"]])).addresses("siem.example", 443)
+
+
+async def test_private_addresses_are_found_where_that_is_allowed() -> None:
+    """The name may still lead to both."""
+    found = await _guard(Names([["10.0.0.1", PUBLIC]]), allow_private=True).addresses("siem.example", 443)
+
+    assert found == ["10.0.0.1", PUBLIC]
+
+
+async def test_name_that_nobody_knows_is_tried_again() -> None:
+    """A resolver that is away is an attempt that failed and no fault of ours."""
     with pytest.raises(Postponed) as caught:
-        pin(url, allow_private=False)
+        await _guard(Names([[]])).addresses("siem.example", 443)
 
     assert caught.value.reason == "unreachable"
+    assert "gaierror" in caught.value.message
+
+
+async def test_answer_without_addresses_is_tried_again() -> None:
+    """Nothing to dial is nothing to allow."""
+    with pytest.raises(Postponed) as caught:
+        await Guard(subscriber("https://siem.example/"), frozenset(), lambda _name, _port: []).addresses("a", 443)
+
+    assert caught.value.reason == "unreachable"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "let"),
+    [
+        (PUBLIC, 443, True),
+        ("2606:4700::1111", 443, True),
+        (PUBLIC, 80, False),
+        ("127.0.0.1", 443, False),
+        ("::1", 443, False),
+        ("fe80::1%eth0", 443, False),
+        ("::ffff:10.0.0.1", 443, False),
+        ("siem.example", 443, False),
+        ("", 443, False),
+    ],
+)
+def test_socket_is_made_for_what_is_allowed(host: str, port: int, *, let: bool) -> None:
+    """The last question before an address is dialled; a name is no address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    info = (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))
+
+    if let:
+        _guard().socket(info).close()
+    else:
+        with pytest.raises(Barred):
+            _guard().socket(info)
+    _guard(allow_private=True).socket(info).close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this kernel has no such limit")
+def test_kernel_gives_up_on_one_who_takes_nothing() -> None:
+    """Else a connection that is closed with bytes left to write would stay for ever."""
+    info = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (PUBLIC, 443))
+
+    with open_socket(info) as made:
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000
+
+
+async def test_slow_resolver_holds_nobody_else() -> None:
+    """Each has a thread of its own, and only one: a hundred letters wait for one lookup."""
+    free, asked = threading.Event(), []
+
+    def slow(name: str, _port: int) -> list[str]:
+        asked.append(name)
+        free.wait(5)
+        return [PUBLIC]
+
+    guards = [Guard(subscriber("https://slow.example/"), frozenset([443]), slow) for _ in range(40)]
+    waiting = [asyncio.ensure_future(each.addresses("slow.example", 443)) for each in guards for _ in range(100)]
+    others = [_guard(Names([[PUBLIC]])).addresses("siem.example", 443) for _ in range(40)]
+
+    found = await asyncio.wait_for(asyncio.gather(*others), 1)
+    free.set()
+
+    assert found == [[PUBLIC]] * 40
+    assert await asyncio.gather(*waiting) == [[PUBLIC]] * 4_000
+    assert len(asked) == 40
+
+
+async def test_who_gives_up_takes_the_lookup_from_nobody() -> None:
+    """One letter's time is over; the next one still gets the answer, and the one after that asks anew."""
+    free, asked = threading.Event(), []
+
+    def slow(name: str, _port: int) -> list[str]:
+        asked.append(name)
+        free.wait(5)
+        return [PUBLIC]
+
+    guard = Guard(subscriber("https://siem.example/"), frozenset([443]), slow)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(guard.addresses("siem.example", 443), 0.01)
+    second = asyncio.ensure_future(guard.addresses("siem.example", 443))
+    await asyncio.sleep(0)
+    free.set()
+
+    assert await second == [PUBLIC]
+    assert len(asked) == 1
+    assert await guard.addresses("siem.example", 443) == [PUBLIC]
+    assert len(asked) == 2
+
+
+def test_lookup_may_outlive_the_loop() -> None:
+    """The program ends while a resolver is slow; its answer is nobody's."""
+    free = threading.Event()
+
+    def slow(_name: str, _port: int) -> list[str]:
+        free.wait(5)
+        return [PUBLIC]
+
+    async def impatient() -> None:
+        guard = Guard(subscriber("https://siem.example/"), frozenset([443]), slow)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(guard.addresses("siem.example", 443), 0.01)
+
+    before = set(threading.enumerate())
+    asyncio.run(impatient())
+    free.set()
+    for left in set(threading.enumerate()) - before:
+        left.join(5)
+
+
+@pytest.mark.parametrize("url", ["https://siem.example/", "https://9.9.9.9/", "https://siem.example:443/a?b=c#d"])
+def test_plain_url_passes(url: str) -> None:
+    """The rest is in the matrix of ``subscribers/test_forged.py``."""
+    Guard(subscriber(url, allow_private=False), frozenset([443]), resolve).check()
+
+
+def test_refusal_says_what_is_allowed() -> None:
+    """And does not repeat the URL."""
+    with pytest.raises(Refused) as caught:
+        Guard(subscriber("https://siem.example:8443/secret", allow_private=False), frozenset([443]), resolve).check()
+
+    assert caught.value.message == "the subscriber's URL cannot be used; found port 8443; allowed: 443"

@@ -1,67 +1,110 @@
-"""No forged addresses (SSRF): a name is resolved once, every address is checked, and the checked one is dialled.
+"""No forged addresses (SSRF): where one subscriber's letters may go, asked three times on the way.
 
-The name stays for the Host header and for TLS, so a name that changes its mind between check and connection gains
-nothing.
+The URL is checked as it is written; its name is resolved once for a connection and all of the answers are checked; and
+the very address that a socket is about to dial is checked again. So no spelling, no name that changes its mind, and
+nothing that the library between does on its own leads into a private network. The name stays for Host and for TLS.
 """
 
-import ipaddress
+import asyncio
 import socket
-from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
 
+from lifecycle.addresses import Forbidden, check_url, public_text
 from lifecycle.errors import Postponed, Refused
+from lifecycle.subscriber import Subscriber
 
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
-UNICAST = ipaddress.ip_network("2000::/3")
-# Special by IANA's registries, which not every version of Python knows whole; and the wire server of Azure.
-SPECIAL = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "3fff::/20")))
 ADDRESSES_MAX = 4
-PORTS = {"https": 443, "http": 80}
+UNHEARD_MILLISECONDS_MAX = 15_000
 
-Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-class Pinned(NamedTuple):
-    """Where to connect and what to say: the URLs have one address each, ``host`` and ``tls_name`` the name."""
-
-    urls: tuple[str, ...]
-    host: str
-    tls_name: str | None
+Resolve = Callable[[str, int], Sequence[str]]
+AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
+"""What ``getaddrinfo`` gives: family, type, protocol, canonical name, and the address with its port."""
+OpenSocket = Callable[[AddressInfo], socket.socket]
 
 
-def pin(url: str, *, allow_private: bool) -> Pinned:
-    """Resolve the URL's name and return the addresses to dial, at most ADDRESSES_MAX.
-
-    Raises Refused when one of the addresses is not public, unless that is allowed; Postponed when there is none.
-    """
-    parts = urlsplit(url)
-    name = str(parts.hostname)
-    try:
-        port = parts.port or PORTS[parts.scheme]
-        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-    except (OSError, ValueError) as error:  # ValueError: a port beyond 65535, a label beyond 63 characters
-        raise Postponed("the subscriber's name cannot be resolved", reason="unreachable") from error
-    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-    if not allow_private and not all(public(address) for address in addresses):
-        raise Refused("the subscriber's name leads to a private address", reason="private_address")
-    places = [f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}" for address in addresses]  # noqa: PLR2004 - IPv6
-    urls = [urlunsplit((parts.scheme, place, parts.path, parts.query, "")) for place in places[:ADDRESSES_MAX]]
-    return Pinned(tuple(urls), parts.netloc, name if parts.scheme == "https" else None)
+def resolve(name: str, port: int) -> list[str]:
+    """Ask the machine's resolver, however long that takes, and return the addresses in the order to try them."""
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def public(address: Ip) -> bool:
-    """Tell whether an address is reachable by everybody; one that is wrapped in IPv6 is unwrapped first."""
-    inner = _unwrapped(address)
-    if inner is not None:
-        return public(inner)
-    if address.version == 6 and address not in UNICAST:  # noqa: PLR2004 - IPv6
-        return False
-    return address.is_global and not address.is_multicast and not any(address in network for network in SPECIAL)
+def open_socket(info: AddressInfo) -> socket.socket:
+    """Make the socket for an address; the kernel gives up on a peer that takes none of what was written."""
+    opened = socket.socket(*info[:3])
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNHEARD_MILLISECONDS_MAX)
+    return opened
 
 
-def _unwrapped(address: Ip) -> ipaddress.IPv4Address | None:
-    if isinstance(address, ipaddress.IPv4Address):
-        return None
-    if address in NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+class Barred(OSError):
+    """A socket was about to dial an address that is not allowed; an OSError, for the library lets others fall."""
+
+
+class Guard:
+    """What one subscriber may be reached by."""
+
+    def __init__(
+        self, subscriber: Subscriber, ports: frozenset[int], resolve: Resolve, open_socket: OpenSocket = open_socket
+    ) -> None:
+        """Keep what is allowed, and what asks for names and makes sockets."""
+        self._url, self._allow_private, self._ports = subscriber.url, subscriber.allow_private, ports
+        self._resolve, self._open_socket = resolve, open_socket
+        self._asked: asyncio.Future[Sequence[str] | Exception] | None = None
+
+    def check(self) -> None:
+        """Raise Refused unless the subscriber may have its URL."""
+        try:
+            check_url(self._url, allow_private=self._allow_private, ports=self._ports)
+        except Forbidden as error:
+            raise Refused(f"the subscriber's URL cannot be used; {error}", reason=error.reason) from error
+
+    async def addresses(self, name: str, port: int) -> list[str]:
+        """Return the addresses of its name to dial, at most ADDRESSES_MAX.
+
+        Raises Refused when one of them is not public, unless that is allowed; Postponed when there is none.
+        """
+        found = await self._answer(name, port)
+        if isinstance(found, Exception) or not found:
+            kind = type(found).__name__ if found else "no address"
+            raise Postponed(f"the subscriber's name cannot be resolved: {kind}", reason="unreachable")
+        if not self._allow_private and not all(map(public_text, found)):
+            raise Refused("the subscriber's name leads to a private address", reason="private_address")
+        return list(found[:ADDRESSES_MAX])
+
+    def socket(self, info: AddressInfo) -> socket.socket:
+        """Make the socket for an address that is about to be dialled. Raises Barred when it is not allowed."""
+        host, port = info[4][:2]
+        if not self._allow_private and not (public_text(str(host)) and port in self._ports):
+            raise Barred("about to dial a private address")
+        return self._open_socket(info)
+
+    async def _answer(self, name: str, port: int) -> Sequence[str] | Exception:
+        # Resolvers block, and the loop's own threads are few: a slow one would hold the lookups of all. So each
+        # subscriber has one lookup at a time, in a thread of its own, and who comes meanwhile waits for the same.
+        # The thread ends with the lookup, and no exit waits for it.
+        if self._asked is None or self._asked.done():
+            loop = asyncio.get_running_loop()
+            asked: asyncio.Future[Sequence[str] | Exception] = loop.create_future()
+            look_up = partial(self._look_up, loop, asked, name, port)
+            threading.Thread(target=look_up, name="gatepost-resolve", daemon=True).start()
+            self._asked = asked
+        return await asyncio.shield(self._asked)
+
+    def _look_up(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        asked: "asyncio.Future[Sequence[str] | Exception]",
+        name: str,
+        port: int,
+    ) -> None:
+        found: Sequence[str] | Exception
+        try:
+            found = self._resolve(name, port)
+        except Exception as error:  # noqa: BLE001 - whatever it is, who waits must be told
+            found = error
+        with suppress(RuntimeError):  # the loop ended while the resolver was slow
+            loop.call_soon_threadsafe(asked.set_result, found)
