@@ -59,7 +59,8 @@ class Told:
     target: str
     facts: Mapping[str, Any]
     """``email``; ``user_name``, the account's; ``attributes``, the SCIM names of what changed; ``values``, what those
-    are now, where somebody is told; ``old`` with ``user_name`` and ``email`` where those changed. Each may be missing."""
+    are now, where somebody is told; ``old`` with ``user_name`` and ``email`` where those changed. Any may be missing.
+    """
     made_at: datetime
     only: str
     besides: str

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from lifecycle.errors import Refused
 from lifecycle.outbox import ITEM_PARTS
 from lifecycle.signal import Signal, Told, make_signal
 from lifecycle.ssf.events import (
@@ -57,13 +58,13 @@ def items(signal: Told, shape: Shape, wanted: Sequence[str] | None) -> list[str]
 
 
 def token(signing: Signing, issuer: str, signal: Told, item: str, subscriber: "Subscriber") -> str:
-    """Return the token of an item for a subscriber."""
+    """Return the token of an item for a subscriber. Raises Refused for an item that is no event."""
     return signing.sign(claims(issuer, signal, item, subscriber))
 
 
 def claims(issuer: str, signal: Told, item: str, subscriber: "Subscriber") -> dict[str, Any]:
-    """Return what the token of an item says to a subscriber."""
-    event = _BY_NAME[item.partition(ITEM_PARTS)[2]]
+    """Return what the token of an item says to a subscriber. Raises Refused."""
+    event = _event(item)
     audience = str(subscriber.audience)
     subject = event.subject(Naming(issuer, audience, subscriber.subject), signal)
     said = event.says(signal)
@@ -78,6 +79,14 @@ def claims(issuer: str, signal: Told, item: str, subscriber: "Subscriber") -> di
         return found | {"events": {event.uri: said | {"subject": {"user": subject}}}}
     found |= {"txn": txn(signal)} if signal.event else {}
     return found | {"sub_id": subject, "events": {event.uri: said}}
+
+
+def _event(item: str) -> SecurityEvent:
+    name = item.partition(ITEM_PARTS)[2]
+    if name not in _BY_NAME:
+        # What waited for a subscriber when it was one of another format.
+        raise Refused("this is no Security Event", reason="no_security_event")
+    return _BY_NAME[name]
 
 
 def jti(item: str, audience: str) -> str:

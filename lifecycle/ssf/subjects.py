@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 from lifecycle.signal import Told
 from lifecycle.ssf.section import SubjectFormat
@@ -21,6 +22,7 @@ FALLBACKS: Final[Mapping[SubjectFormat, tuple[SubjectFormat, ...]]] = {
     "scim": ("scim", "iss_sub", "email", "opaque"),
     "opaque": ("opaque",),
 }
+PATH_SAFE: Final = "@:~"
 _ADDRESS: Final = re.compile(r"[^\s@]+@[^\s@]+")
 
 
@@ -46,7 +48,8 @@ def account(signal: Told) -> Subject | None:
         return None
     external_id = _known(signal, "external_id")
     named = {"externalId": external_id} if external_id else {}
-    return {"format": "scim", "uri": f"/Users/{account_id}", **named, "id": str(account_id)}
+    path = quote(str(account_id), safe=PATH_SAFE)
+    return {"format": "scim", "uri": f"/Users/{path}", **named, "id": str(account_id)}
 
 
 def by_address(found: Any) -> Subject | None:  # noqa: ANN401 - facts are JSON

@@ -25,7 +25,7 @@ _ERR: Final = re.compile(r"[a-z_]{1,40}")
 
 
 def letter(config: Config, signal: Told, item: str, subscriber: Subscriber, now: datetime) -> Letter:  # noqa: ARG001 - a token is of the moment of its signal
-    """Return the token of an item. Raises Refused where ``[ssf]`` is gone from the configuration."""
+    """Return the token of an item. Raises Refused for what is no event, and where ``[ssf]`` is gone."""
     if config.ssf is None:
         raise Refused("there is no [ssf] that signs", reason="ssf_missing")
     token = sets.token(Signing(config.ssf), config.ssf.issuer, signal, item, subscriber)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lifecycle.errors import Refused
 from lifecycle.signal import TYPES, Told, make_signal
 from lifecycle.ssf import sets
 from lifecycle.ssf.signing import Signing
@@ -252,6 +253,21 @@ def test_person_is_named_as_the_receiver_wants_it_or_by_the_next_best(
     found = read(replace(signal, body=body), subscriber(subject=wanted))
 
     assert {str(each.subject) for each in found if not each.uri.startswith(PROV)} == {str(expected)}
+
+
+def test_id_of_an_account_stays_one_part_of_its_path() -> None:
+    """Whatever a target makes its ids of."""
+    found = read(told("suspended", account={"id": "ou=x/bo ray", "active": False}), subscriber(subject="scim"))
+
+    assert {each.subject["uri"] for each in found} == {"/Users/ou%3Dx%2Fbo%20ray"}
+    assert {each.subject["id"] for each in found} == {"ou=x/bo ray"}
+
+
+@pytest.mark.parametrize("item", ["sig_1", "sig_1~", "sig_1~of-tomorrow"])
+def test_item_that_is_no_event_makes_no_token(item: str) -> None:
+    """A subscriber may have had another format when it began to wait."""
+    with pytest.raises(Refused, match="no Security Event"):
+        sets.token(SIGNING, ISSUER, told(), item, subscriber())
 
 
 def test_opaque_name_is_the_same_in_every_token_and_another_for_every_receiver() -> None:

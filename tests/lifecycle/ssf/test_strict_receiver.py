@@ -5,9 +5,9 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from lifecycle.ssf import sets
+from lifecycle.ssf.keys import key as read_key
 from lifecycle.ssf.signing import Signing
 from tests.strict_receiver import CAEP, PROV, RISC, Refusal, StrictReceiver, check_key
 from tests.transmitter import AT, AUDIENCE, ISSUER, pem, ssf, subscriber, told
@@ -24,15 +24,14 @@ Claims = dict[str, Any]
 
 def good(name: str = "account-disabled") -> Claims:
     """Return what a token of ours says."""
-    found = sets.claims(ISSUER, told(), f"sig_1~{name}", subscriber())
-    return json.loads(json.dumps(found)) | {}
+    return sets.claims(ISSUER, told(), f"sig_1~{name}", subscriber())
 
 
 def signed(claims: Claims, key: str = "first", **header: Any) -> str:  # noqa: ANN401 - whatever a test wants to say
     """Sign claims with a key of the transmitter, or of somebody else."""
     head = {"typ": "secevent+jwt", "kid": KID, **header}
     algorithm = header.get("alg", "RS256")
-    return jwt.encode(claims, load_pem_private_key(pem(key).encode(), None), algorithm, head)
+    return jwt.encode(claims, read_key(pem(key)).private, algorithm, head)
 
 
 def receiver(**fields: Any) -> StrictReceiver:  # noqa: ANN401 - a receiver's
