@@ -125,23 +125,26 @@ class Config(Section):
         return any(each.provisioning == "full" for each in shapes)
 
     def _check_subscribers(self) -> None:
-        targets = ", ".join(self.targets) or "nothing, for none is configured"
         for name, each in self.subscribers.items():
-            where = f"subscribers.{name}"
-            if each.format == SSF_POLL:
-                allowed = f"{STANDARD_WEBHOOKS}, {SSF_PUSH}: who polls is one of ssf.receivers"
-                msg = f"{where}.format: found {SSF_POLL!r}; allowed: {allowed}"
-                raise ValueError(msg)
-            if each.format == SSF_PUSH and self.ssf is None:
-                msg = f"{where}.format: {SSF_PUSH} needs [ssf] with issuer and signing_keys"
-                raise ValueError(msg)
-            if not each.allow_private and each.port not in self.signals.ports:
-                ports = ", ".join(map(str, self.signals.ports))
-                msg = f"{where}.url: found port {each.port}; allowed by signals.ports: {ports}"
-                raise ValueError(msg)
-            for target in set(each.targets or ()) - self.targets.keys():
-                msg = f"{where}.targets: found {target!r}; allowed: {targets}"
-                raise ValueError(msg)
+            self.check_subscriber(f"subscribers.{name}.", each)
+
+    def check_subscriber(self, where: str, each: Subscriber) -> None:
+        """Check a subscriber, whoever made it, against the other sections. Raises ValueError that names the key."""
+        if each.format == SSF_POLL:
+            allowed = f"{STANDARD_WEBHOOKS}, {SSF_PUSH}: who polls is one of ssf.receivers"
+            msg = f"{where}format: found {SSF_POLL!r}; allowed: {allowed}"
+            raise ValueError(msg)
+        if each.format == SSF_PUSH and self.ssf is None:
+            msg = f"{where}format: {SSF_PUSH} needs [ssf] with issuer and signing_keys"
+            raise ValueError(msg)
+        if not each.allow_private and each.port not in self.signals.ports:
+            allowed = ", ".join(map(str, self.signals.ports))
+            msg = f"{where}url: found port {each.port}; allowed by signals.ports: {allowed}"
+            raise ValueError(msg)
+        for target in sorted(set(each.targets or ()) - self.targets.keys()):
+            allowed = ", ".join(self.targets) or "nothing, for none is configured"
+            msg = f"{where}targets: found {target!r}; allowed: {allowed}"
+            raise ValueError(msg)
 
 
 def config_path(given: str | None = None) -> Path:

@@ -7,7 +7,9 @@
     │   ├── Unauthentic     signature or secret missing, wrong, out of time    401
     │   ├── Oversized       more bytes than we read                            413
     │   ├── Unsupported     a method that this source never uses               405
+    │   ├── Mistyped        a body of a media type that is not read here       415
     │   ├── Unknown         no such source, event, person, failure             404
+    │   ├── Conflict        a change that what is there does not allow         409
     │   └── Malformed       a request that says nothing we could act on        400
     ├── Unavailable     we must act, soon: Redis is away or full           service: 503
     ├── Unreadable      we must act: authentic, but our reader failed      set aside whole, 2xx
@@ -53,6 +55,14 @@ class Unsupported(Rejected):
         """Keep the methods for the answer's Allow header (RFC 9110 section 15.5.6)."""
         super().__init__(message, reason=reason)
         self.allowed = allowed
+
+
+class Mistyped(Rejected):
+    """The body is of a media type that is not read here."""
+
+
+class Conflict(Rejected):
+    """What is there does not allow the change."""
 
 
 class Unknown(Rejected):

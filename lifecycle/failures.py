@@ -16,10 +16,12 @@ from lifecycle import keys, outbox, standing
 from lifecycle.aside import set_aside
 from lifecycle.errors import Malformed, Unknown
 from lifecycle.event import State
+from lifecycle.outbox import Way
 from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
 from lifecycle.queue import CONVERGE, LANE_OF_KIND, lanes, offer
 from lifecycle.settlement import KEPT_FIELDS, Delivery, Step, box_of, dump_deliveries, kept_of, move
 from lifecycle.signal import iso
+from lifecycle.subscriber import SSF_POLL, Subscriber
 
 RETRIED = frozenset({"event", "signal", "target"})
 
@@ -32,10 +34,15 @@ class Failures:
     """What waits for a person; events and deliveries are read by the records that it belongs to."""
 
     def __init__(
-        self, redis: Redis, event: Callable[[str], Found | None], delivery: Callable[[str, str], Found]
+        self,
+        redis: Redis,
+        event: Callable[[str], Found | None],
+        delivery: Callable[[str, str], Found],
+        subscribers: Callable[[], Mapping[str, Subscriber]],
     ) -> None:
-        """Keep the connection and the reads."""
+        """Keep the connection, the reads, and how to learn who subscribes."""
         self._redis = redis
+        self._subscribers = subscribers
         self._queues = lanes(redis)
         self._event = event
         self._delivery = delivery
@@ -79,16 +86,16 @@ class Failures:
 
     def _failed_signal(self, rest: str) -> Found | None:
         item, _, subscriber = rest.partition(":")
-        signal_id = outbox.signal_of(item)
-        found: Any = self._redis.hgetall(keys.signal(signal_id))
-        if not found:
+        signal = outbox.told(self._redis, outbox.signal_of(item))
+        if signal is None:
             return None
         delivery = self._delivery(item, subscriber)
         return {
-            "signal": signal_id,
+            "signal": signal.id,
+            "item": item,
             "subscriber": subscriber,
-            "kind": found[b"type"].decode(),
-            "person": found[b"person"].decode(),
+            "kind": signal.type,
+            "person": signal.person,
             "state": State.FAILED.value,
             "reason": delivery["reason"],
             "detail": f"given up after {delivery['attempts']} attempts",
@@ -141,10 +148,17 @@ class Failures:
             offer(pipe, self._queues[lane], CONVERGE, event.person, lane)
             pipe.execute()
 
-    def _retry_signal(self, rest: str, _actor: str) -> None:
-        item, _, subscriber = rest.partition(":")
-        line: Any = self._redis.hget(keys.delivery(item, subscriber), "line")
-        outbox.enlist_again(self._redis, [outbox.Way(item, subscriber, (line or item.encode()).decode())])
+    def _retry_signal(self, rest: str, actor: str) -> None:
+        item, _, name = rest.partition(":")
+        signal, subscriber = outbox.told(self._redis, outbox.signal_of(item)), self._subscribers().get(name)
+        if signal is None:
+            raise Unknown(f"signal {item!r} is no longer kept", reason="signal_unknown")
+        if subscriber is None:
+            raise Unknown(f"{name!r} subscribes no longer, so nobody could take it", reason="subscriber_unknown")
+        kept: Any = self._redis.hget(keys.delivery(item, name), "line")
+        line = kept.decode() if kept else outbox.line_of(signal, item)
+        outbox.enlist_again(self._redis, [Way(item, name, line, subscriber.format == SSF_POLL)])
+        log.info("signal.retried", item=item, subscriber=name, by=actor)
 
     def _retry_target(self, target: str, actor: str) -> None:
         before = standing.standing(self._redis, target)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from lifecycle.errors import Misconfigured
+from lifecycle.secrets import Secret
 
 FOUND_CHARS_MAX = 80
 
@@ -68,6 +69,8 @@ def _found(fault: Any, where: list[Any]) -> str:  # noqa: ANN401 - pydantic's Er
         return "nothing"
     if fault["type"] == "extra_forbidden":
         return f"a {type(value).__name__}"  # a misspelt "secrets" may hold a literal one
+    if isinstance(value, Secret):
+        return value.reference
     if SECRET_KEYS & set(where):
         is_reference = isinstance(value, str) and value.startswith(("env:", "file:"))
         return repr(value) if is_reference else "a literal" if isinstance(value, str) else f"a {type(value).__name__}"

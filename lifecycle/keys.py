@@ -47,6 +47,8 @@ gatepost:subscriber:NAME                    hash    how it stands: deliveries th
 gatepost:subscribers                        hash    those made by the API, JSON by name, secrets sealed; until deleted
 gatepost:subscriber-names                    set     who subscribes, for the metrics
 gatepost:subscribers-revision               string  counts every change of who subscribes to what; never expires
+gatepost:subscribers-lock                   string  whoever makes or deletes one now; a minute
+gatepost:vault-salt                         string  the salt of the keys that seal; never expires
 gatepost:streams                            hash    the streams of Shared Signals receivers, JSON by id; until deleted
 gatepost:owners:TARGET                      hash    person key by account id, as settled; never expires
 gatepost:groups:TARGET                      hash    group id by display name, the ids that policy names; GROUPS_TTL
@@ -119,6 +121,8 @@ DUE = "gatepost:due"
 OUTBOX = "gatepost:outbox"
 SUBSCRIBERS = "gatepost:subscribers"
 REVISION = "gatepost:subscribers-revision"
+SUBSCRIBERS_LOCK = "gatepost:subscribers-lock"
+SALT = "gatepost:vault-salt"
 STREAMS = "gatepost:streams"
 SUBSCRIBER_NAMES = "gatepost:subscriber-names"
 SOURCES = "gatepost:sources"

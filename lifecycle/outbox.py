@@ -10,7 +10,7 @@ A subscriber that takes several messages for one signal, as Security Event Token
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -60,6 +60,14 @@ def told(redis: Redis, signal_id: str) -> Told | None:
     return Told.of(found) if found else None
 
 
+def told_all(redis: Redis, signal_ids: Iterable[str]) -> list[Told | None]:
+    """Return many signals at once, None for each that is not kept."""
+    with redis.pipeline(transaction=False) as pipe:
+        for signal_id in signal_ids:
+            pipe.hgetall(keys.signal(signal_id))
+        return [Told.of(found) if found else None for found in pipe.execute()]
+
+
 def signal_of(item: str) -> str:
     """Return the id of the signal that an item is of."""
     return item.partition(ITEM_PARTS)[0]
@@ -97,13 +105,20 @@ def failed(redis: Redis, subscriber: str, number_max: int) -> list[str]:
     return [item.decode() for item in found]
 
 
-def since(redis: Redis, moment: datetime, number_max: int) -> list[Told]:
-    """Return the signals that were made since a moment, oldest first."""
-    names: Any = redis.zrange(keys.SIGNALS, moment.timestamp(), "+inf", byscore=True, offset=0, num=number_max)
-    with redis.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.hgetall(keys.signal(name.decode()))
-        return [Told.of(record) for record in pipe.execute() if record]
+def since(redis: Redis, moment: datetime, until: datetime) -> Iterator[list[Told]]:
+    """Walk the signals that were made in a time, oldest first, a bounded page at a time."""
+    lowest, seen = moment.timestamp(), 0
+    while True:
+        found: Any = redis.zrange(
+            keys.SIGNALS, lowest, until.timestamp(), byscore=True, offset=seen, num=BATCH_MAX, withscores=True
+        )
+        if not found:
+            return
+        yield [signal for signal in told_all(redis, [name.decode() for name, _ in found]) if signal]
+        # From the last moment on again: some of the same moment may be left.
+        last = found[-1][1]
+        same = sum(score == last for _, score in found)
+        lowest, seen = (last, seen + same) if last == lowest else (last, same)
 
 
 def polled(redis: Redis, subscriber: str, number_max: int) -> tuple[list[str], bool]:

@@ -4,25 +4,30 @@ Every list is read in pages of bounded size, newest first.
 """
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from redis import Redis
 
 from lifecycle import keys
 from lifecycle.aside import SetAside, drop_notice, set_aside
+from lifecycle.config import Config
 from lifecycle.errors import Malformed, Unknown
 from lifecycle.event import OPERATOR, OURSELVES, Event, State
 from lifecycle.failures import Failures
 from lifecycle.holds import Holds, shown
-from lifecycle.outbox import deliveries_of
 from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
 from lifecycle.person import Person
 from lifecycle.restore import restore
+from lifecycle.roster import everybody
 from lifecycle.settlement import DROPPED, event_of
 from lifecycle.signal import iso
+from lifecycle.signals import Signals
 
 PERSON_EVENTS_SHOWN = 20
+NOBODY_SUBSCRIBES = Config()
 # Of an account what the workers remember for themselves.
 NOT_SHOWN = {"digest", "written", "sessions_revoked"}
 
@@ -30,10 +35,11 @@ NOT_SHOWN = {"digest", "written", "sessions_revoked"}
 class Records:
     """Reads of what Redis keeps, for the API and the command."""
 
-    def __init__(self, redis: Redis) -> None:
-        """Keep the connection."""
+    def __init__(self, redis: Redis, config: Config = NOBODY_SUBSCRIBES) -> None:
+        """Keep the connection, and the file, of which those need the subscribers who ask for signals again."""
         self._redis = redis
-        self._failures = Failures(redis, self._event, self._delivery)
+        self._signals = Signals(redis)
+        self._failures = Failures(redis, self._event, self._signals.delivery, lambda: everybody(redis, config))
         self._holds = Holds(redis, self._event, self._person, self._tried_again)
 
     # ---- events
@@ -197,48 +203,16 @@ class Records:
 
     # ---- signals
 
-    def signals(self, *, after: str | None = None, limit: int = PAGE_DEFAULT) -> Page:
-        """List signals, newest first, each with its deliveries."""
-        names, cursor = page(self._redis, keys.SIGNALS, after, limit, lambda _: True)
-        return Page([item for name in names if (item := self._signal(name))], cursor)
+    def signals(
+        self, wanted: Mapping[str, str] = MappingProxyType({}), *, after: str | None = None, limit: int = PAGE_DEFAULT
+    ) -> Page:
+        """List signals, newest first, each with its deliveries; see ``lifecycle.signals``. Raises Malformed."""
+        known = {"person": self.person_key(wanted["person"])} if "person" in wanted else {}
+        return self._signals.list({**wanted, **known}, after=after, limit=limit)
 
     def signal(self, signal_id: str) -> dict[str, Any]:
         """Return one signal with every attempt. Raises Unknown."""
-        found = self._signal(signal_id)
-        if found is None:
-            raise Unknown(f"no signal {signal_id!r}", reason="signal_unknown")
-        return found
-
-    def _signal(self, signal_id: str) -> dict[str, Any] | None:
-        found: Any = self._redis.hgetall(keys.signal(signal_id))
-        if not found:
-            return None
-        fields = {name.decode(): value.decode() for name, value in found.items()}
-        source, _, event = fields["event"].partition(":")
-        return {
-            "id": fields["id"],
-            "type": fields["type"],
-            "source": source,
-            "event": event,
-            "target": fields["target"],
-            "person": fields["person"],
-            "made_at": moment(fields["made_at"]),
-            "body": json.loads(fields["body"]),
-            "deliveries": [self._delivery(item, name) for item, name in deliveries_of(fields)],
-        }
-
-    def _delivery(self, signal_id: str, subscriber: str) -> dict[str, Any]:
-        found: Any = self._redis.hgetall(keys.delivery(signal_id, subscriber))
-        fields = {name.decode(): value.decode() for name, value in found.items()}
-        lines: Any = self._redis.lrange(keys.attempts(signal_id, subscriber), 0, -1)
-        return {
-            "subscriber": subscriber,
-            "state": fields.get("state", "waiting"),
-            "reason": fields.get("reason") or None,
-            "attempts": int(fields.get("attempts", 0)),
-            "next_attempt_at": fields.get("next_attempt_at") or None,
-            "tried": [json.loads(line) for line in lines],
-        }
+        return self._signals.one(signal_id)
 
 
 def _effective_at(event: Event, due_at: str | None) -> str | None:

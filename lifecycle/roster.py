@@ -4,14 +4,25 @@ Whoever changes what the API or a receiver has made counts up ``keys.REVISION`` 
 out to those who subscribe at that moment, or not yet.
 """
 
+import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
 from redis import Redis
 
 from lifecycle import keys
 from lifecycle.config import Config
+from lifecycle.errors import Refused
+from lifecycle.sealed import opened, without_secrets
 from lifecycle.subscriber import Subscriber
+from lifecycle.vault import Vault
+
+LEAVING = "leaving"
+"""The mark of one that is being deleted: nobody subscribes by that name."""
+UNFIT = "what is kept of it does not fit this version or configuration"
 
 
 class Roster(NamedTuple):
@@ -19,14 +30,75 @@ class Roster(NamedTuple):
 
     revision: int
     subscribers: Mapping[str, Subscriber]
+    unopened: Mapping[str, Subscriber] = MappingProxyType({})
+    """Those whose secrets no key opens: what they want is known and waits for them, but nothing can be sent."""
+    unusable: Mapping[str, str] = MappingProxyType({})
+    """Everybody made by the API to whom nothing can be sent, and why."""
+    made: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    """What is kept of those made by the API, sealed as it is."""
+    ends_at: datetime | None = None
+    """When the next secret ends that is being rotated out; this roster is out of date then."""
 
 
-def roster(redis: Redis, config: Config) -> Roster:
-    """Return who subscribes now."""
-    return Roster(revision(redis), config.subscribers)
+def roster(redis: Redis, config: Config, now: datetime | None = None) -> Roster:
+    """Return who subscribes now; what is wrong with one keeps none of the others away."""
+    # The revision first: what changes after it was read is a later one's.
+    found = _made(redis, revision(redis), Vault.of(redis, config), now or datetime.now(UTC))
+    # Whoever is in the file is as the file says.
+    return found._replace(
+        subscribers={**found.subscribers, **config.subscribers},
+        unopened={name: each for name, each in found.unopened.items() if name not in config.subscribers},
+        unusable={name: why for name, why in found.unusable.items() if name not in config.subscribers},
+        made={name: each for name, each in found.made.items() if name not in config.subscribers},
+    )
+
+
+def everybody(redis: Redis, config: Config) -> Mapping[str, Subscriber]:
+    """Return all for whom something may wait, whether or not it could be sent now."""
+    found = roster(redis, config)
+    return {**found.unopened, **found.subscribers}
+
+
+def is_current(redis: Redis, found: Roster, now: datetime) -> bool:
+    """Tell whether a roster that was read before is still true."""
+    return revision(redis) == found.revision and (found.ends_at is None or now < found.ends_at)
 
 
 def revision(redis: Redis) -> int:
     """Return which revision of the roster there is."""
     found: Any = redis.get(keys.REVISION)
     return int(found or 0)
+
+
+def _made(redis: Redis, as_of: int, vault: Vault, now: datetime) -> Roster:
+    subscribers: dict[str, Subscriber] = {}
+    without_keys: dict[str, Subscriber] = {}
+    unusable: dict[str, str] = {}
+    ends: list[datetime | None] = []
+    records = _records(redis)
+    for name, kept in records.items():
+        try:
+            made = opened(name, kept, vault)
+            subscribers[name] = made.subscriber(now)
+        except Refused as error:
+            unusable[name] = error.message
+            without_keys |= _wishes(name, kept, now)
+        except ValidationError:
+            unusable[name] = UNFIT
+        else:
+            ends.append(made.ends_at(now))
+    return Roster(as_of, subscribers, without_keys, unusable, records, min(filter(None, ends), default=None))
+
+
+def _records(redis: Redis) -> dict[str, dict[str, Any]]:
+    found: Any = redis.hgetall(keys.SUBSCRIBERS)
+    kept = {name.decode(): json.loads(raw) for name, raw in found.items()}
+    return {name: each for name, each in kept.items() if LEAVING not in each}
+
+
+def _wishes(name: str, kept: Mapping[str, Any], now: datetime) -> dict[str, Subscriber]:
+    """Return whoever cannot be opened, with a secret that is nobody's."""
+    try:
+        return {name: without_secrets(kept["section"], now).subscriber(now)}
+    except ValidationError:
+        return {}

@@ -23,6 +23,9 @@ TYPES = (
     "review.completed",
     "subscriber.disabled",
 )
+# What is told to one subscriber alone, whatever it subscribes to.
+OWN_TYPES = ("subscriber.test", "ssf.verification", "ssf.stream-updated")
+ALL_TYPES = (*TYPES, *OWN_TYPES)
 
 # Standard Webhooks' example schedule; each wait is moved by up to 20 % at random.
 RETRY_SECONDS = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)

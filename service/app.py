@@ -22,6 +22,7 @@ from lifecycle.queue import connect
 from lifecycle.records import Records
 from service import problems
 from service.api.endpoints import Api
+from service.api.subscribers import SubscribersApi
 from service.background import end
 from service.ears import Ears
 from service.health import Health
@@ -41,7 +42,8 @@ def create_app(config: Config) -> Starlette:
     intake = Intake(config.redis.url)
     ears = Ears(intake)
     hooks = Hooks(sources, intake, ears, registry)
-    api = Api(Records(redis), hooks, list(sources), config.policy.restore_within)
+    api = Api(Records(redis, config), hooks, list(sources), config.policy.restore_within)
+    tokens = [token.value for token in config.service.admin_tokens]
     health = Health(redis, registry)
     fetcher = Fetcher([each.setup.keys for each in sources.values() if isinstance(each.setup.keys, IssuerKeys)], intake)
 
@@ -62,7 +64,8 @@ def create_app(config: Config) -> Starlette:
             Route("/health/ready", health.ready),
             Route("/metrics", health.metrics),
             Route("/openapi.yaml", openapi),
-            *api.routes([token.value for token in config.service.admin_tokens]),
+            *api.routes(tokens),
+            *SubscribersApi(redis, config).routes(tokens),
         ],
         exception_handlers={
             GatepostError: problems.on_error,

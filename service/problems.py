@@ -10,8 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lifecycle.errors import (
+    Conflict,
     GatepostError,
     Malformed,
+    Mistyped,
     Oversized,
     Rejected,
     Unauthentic,
@@ -25,7 +27,9 @@ STATUS: Mapping[type[GatepostError], int] = {
     Unauthentic: 401,
     Oversized: 413,
     Unsupported: 405,
+    Mistyped: 415,
     Unknown: 404,
+    Conflict: 409,
     Malformed: 400,
     Rejected: 400,
     Unavailable: 503,

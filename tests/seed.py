@@ -9,15 +9,18 @@ from redis import Redis
 
 from lifecycle import keys, outbox
 from lifecycle.event import Event, Kind, Profile, State
-from lifecycle.outbox_scripts import FAN_OUT
+from lifecycle.outbox_scripts import FAN_OUT, RECORD
 from lifecycle.people import People
 from lifecycle.person import Account, Deleted, Entitlements, Fact, Hold, Person, Status
 from lifecycle.queue import PUT, JobWriter, lanes, put_arguments
+from lifecycle.roster import revision
 from lifecycle.settlement import Delivery, Settled, Settlement, Step
 from lifecycle.signal import Signal, iso, make_signal
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 """A moment that is not past what Redis keeps."""
+SALT = b"salt of the tests"[:16]
+"""The vault's, for tests that do not mind: each key is made once then."""
 
 
 def event(
@@ -52,7 +55,7 @@ def settle(  # noqa: PLR0913 - what a worker settles
     key: str,
     state: State,
     *,
-    signals: Sequence[tuple[Signal, Sequence[str]]] = (),
+    signals: Sequence[Signal] = (),
     reason: str | None = None,
     lanes_again: Sequence[tuple[str, datetime]] = (),
     holds: Sequence[Hold] = (),
@@ -100,7 +103,29 @@ def fan_out(redis: Redis, names: Mapping[str, Sequence[str]]) -> None:
         ways = [outbox.Way(told.id, name, outbox.line_of(told, told.id)) for name in names.get(told.id, ())]
         pairs = json.dumps([[way.item, way.subscriber] for way in ways])
         arguments += [entry, told.id, pairs, len(ways), *(part for way in ways for part in way.arguments())]
-    redis.eval(FAN_OUT, 0, "0", *arguments)
+    redis.eval(FAN_OUT, 0, revision(redis), *arguments)
+
+
+def tell(redis: Redis, made: Signal, *names: str, items: Sequence[str] = ()) -> None:
+    """Keep a signal and let it, or its items, go to these subscribers."""
+    with redis.pipeline() as pipe:
+        outbox.keep(pipe, made)
+        pipe.execute()
+    kept: Any = redis.xrange(keys.OUTBOX)
+    entry = next(entry for entry, fields in kept if fields[b"id"] == made.id.encode())
+    ways = [outbox.Way(item, name, made.person or item) for item in items or [made.id] for name in names]
+    pairs = json.dumps([[way.item, way.subscriber] for way in ways])
+    arguments = [part for way in ways for part in way.arguments()]
+    redis.eval(FAN_OUT, 0, revision(redis), entry, made.id, pairs, len(ways), *arguments)
+
+
+def fail(redis: Redis, item: str, name: str, *, reason: str = "500", attempts: int = 10) -> None:
+    """Give up the delivery at the head of a line, as the lane of signals does after the last attempt."""
+    line: Any = redis.hget(keys.delivery(item, name), "line")
+    attempt = json.dumps({"number": attempts, "at": iso(NOW), "status": 500})
+    counter = json.dumps(["gatepost_signals", name, "failed"])
+    recorded = [name, line, item, attempts, attempt, "failed", reason, "", "", counter, "ill", ""]
+    assert redis.eval(RECORD, 0, *recorded) == [1]
 
 
 def person(key: str = "E1042") -> Person:

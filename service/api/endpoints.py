@@ -12,14 +12,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lifecycle.errors import Malformed, Unavailable, Unknown, Unreadable
-from lifecycle.pages import PAGE_DEFAULT, PAGE_MAX, Page
+from lifecycle.pages import Page
 from lifecycle.records import Records
 from lifecycle.settlement import DROPPED, RELEASED
 from service.api.admin import guarded
+from service.api.queries import filters, paging, query
 from service.hooks import Hooks
 
 ACTOR = "api"
-LIMIT_DIGITS_MAX = 9
+SIGNAL_FILTERS = ("type", "subscriber", "state", "person")
 
 
 class Api:
@@ -50,28 +51,30 @@ class Api:
 
     async def events(self, request: Request) -> Response:
         """``GET /v1/events``."""
-        query = _query(request, "state", "source", "person", "after", "limit")
-        return await _page(lambda: self._records.events(**_paging(query), **_filters(query)))
+        found = query(request, "state", "source", "person", "after", "limit")
+        return await page_of(
+            lambda: self._records.events(**paging(found), **filters(found, "state", "source", "person"))
+        )
 
     async def event(self, request: Request) -> Response:
         """``GET /v1/events/{id}``."""
-        found = await _read(lambda: self._records.event(request.path_params["id"], self._sources))
+        found = await read(lambda: self._records.event(request.path_params["id"], self._sources))
         return JSONResponse(found)
 
     async def person(self, request: Request) -> Response:
         """``GET /v1/people/{key}``."""
-        return JSONResponse(await _read(lambda: self._records.person(request.path_params["key"])))
+        return JSONResponse(await read(lambda: self._records.person(request.path_params["key"])))
 
     async def restore(self, request: Request) -> Response:
         """``POST /v1/people/{key}/restore``: who left is taken back, by an event of the operator."""
         key = request.path_params["key"]
-        event = await _read(lambda: self._records.restore(key, self._restore_within, actor=ACTOR))
+        event = await read(lambda: self._records.restore(key, self._restore_within, actor=ACTOR))
         return JSONResponse({"restored": event.person, "event": event.ref}, 202)
 
     async def holds(self, request: Request) -> Response:
         """``GET /v1/holds``."""
-        query = _query(request, "after", "limit")
-        return await _page(lambda: self._records.holds(**_paging(query)))
+        found = query(request, "after", "limit")
+        return await page_of(lambda: self._records.holds(**paging(found)))
 
     async def release(self, request: Request) -> Response:
         """``POST /v1/holds/{id}/release``: what a safety limit holds is done after all, if it still is to be."""
@@ -83,13 +86,13 @@ class Api:
 
     async def _rule(self, request: Request, verdict: str) -> Response:
         event_id = request.path_params["id"]
-        became = await _read(lambda: self._records.rule(event_id, self._sources, verdict, actor=ACTOR))
+        became = await read(lambda: self._records.rule(event_id, self._sources, verdict, actor=ACTOR))
         return JSONResponse({"id": event_id, "verdict": became}, 202)
 
     async def failures(self, request: Request) -> Response:
         """``GET /v1/failures``."""
-        query = _query(request, "after", "limit")
-        return await _page(lambda: self._records.failures(**_paging(query)))
+        found = query(request, "after", "limit")
+        return await page_of(lambda: self._records.failures(**paging(found)))
 
     async def retry(self, request: Request) -> Response:
         """``POST /v1/failures/{id}/retry``: an event or signal goes back to its lane, a target goes on."""
@@ -97,11 +100,11 @@ class Api:
         what, _, notice_id = failure.partition(":")
         if what == "notice":
             return await self._retry_notice(notice_id)
-        await _read(lambda: self._records.retry(failure, actor=ACTOR))
+        await read(lambda: self._records.retry(failure, actor=ACTOR))
         return JSONResponse({"retried": failure}, 202)
 
     async def _retry_notice(self, notice_id: str) -> Response:
-        aside = await _read(lambda: self._records.set_aside(notice_id))
+        aside = await read(lambda: self._records.set_aside(notice_id))
         if aside is None:
             raise Unknown(f"no notice {notice_id!r} was set aside", reason="failure_unknown")
         try:
@@ -112,40 +115,24 @@ class Api:
 
     async def signals(self, request: Request) -> Response:
         """``GET /v1/signals``."""
-        query = _query(request, "after", "limit")
-        return await _page(lambda: self._records.signals(**_paging(query)))
+        found = query(request, *SIGNAL_FILTERS, "after", "limit")
+        wanted = filters(found, *SIGNAL_FILTERS)
+        return await page_of(lambda: self._records.signals(wanted, **paging(found)))
 
     async def signal(self, request: Request) -> Response:
         """``GET /v1/signals/{id}``."""
-        return JSONResponse(await _read(lambda: self._records.signal(request.path_params["id"])))
+        return JSONResponse(await read(lambda: self._records.signal(request.path_params["id"])))
 
 
-async def _read(ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever is asked
+async def read(ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever is asked
+    """Ask Redis beside the loop. Raises Unavailable."""
     try:
         return await run_in_threadpool(ask)
     except (RedisError, OSError) as error:
         raise Unavailable("Redis is not reachable", reason="redis") from error
 
 
-async def _page(ask: Callable[[], Page]) -> Response:
-    page = await _read(ask)
+async def page_of(ask: Callable[[], Page]) -> Response:
+    """Answer one page of a list."""
+    page = await read(ask)
     return Response(json.dumps({"items": page.items, "next": page.next}), media_type="application/json")
-
-
-def _query(request: Request, *allowed: str) -> dict[str, str]:
-    """Return the query's values. Raises Malformed for a name that would otherwise be ignored in silence."""
-    unknown = sorted(set(request.query_params) - set(allowed))
-    if unknown:
-        raise Malformed(f"unknown parameter {unknown[0]!r}; allowed: {', '.join(allowed)}", reason="parameter_unknown")
-    return dict(request.query_params)
-
-
-def _paging(query: dict[str, str]) -> dict[str, Any]:
-    limit = query.get("limit", str(PAGE_DEFAULT))
-    if not (limit.isascii() and limit.isdigit() and len(limit) <= LIMIT_DIGITS_MAX and 1 <= int(limit) <= PAGE_MAX):
-        raise Malformed(f"limit is a number from 1 to {PAGE_MAX}", reason="limit_malformed")
-    return {"after": query.get("after"), "limit": int(limit)}
-
-
-def _filters(query: dict[str, str]) -> dict[str, Any]:
-    return {name: query[name] for name in ("state", "source", "person") if name in query}

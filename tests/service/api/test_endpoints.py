@@ -16,7 +16,7 @@ from lifecycle.pages import SCAN_MAX
 from lifecycle.signal import iso
 from service.app import create_app
 from tests.conftest import ADMIN_TOKEN, MakeConfig, open_client
-from tests.seed import NOW, event, hold, put, settle, signal
+from tests.seed import NOW, event, fail, hold, put, settle, signal, tell
 
 ROUTES = [
     ("GET", "/v1/events"),
@@ -351,23 +351,45 @@ async def test_hold_is_dropped(ask: httpx.AsyncClient, redis: Redis) -> None:
     assert json.loads(redis.hget("gatepost:event:hris:evt-1", "ruling") or b"")[:2] == ["dropped", "api"]
 
 
-async def test_failed_signal_goes_back_to_its_lane(ask: httpx.AsyncClient, redis: Redis) -> None:
-    """A signal that nobody took is listed under failures, and a retry offers its delivery again from the start."""
+SUBSCRIBERS = {
+    name: {"url": f"https://{name}.example/hook", "secrets": ["env:SIEM_WHSEC"]} for name in ("siem", "soar")
+}
+
+
+async def test_failed_signal_waits_again(config: MakeConfig, admin: dict[str, str], redis: Redis) -> None:
+    """A signal that nobody took is listed under failures, and a retry puts its delivery in line again."""
     made = signal()
-    put(redis, event())
-    settle(redis, "E1042", State.APPLIED, signals=[(made, ["siem"])])
-    redis.hset(f"gatepost:delivery:{made.id}:siem", mapping={"state": "failed", "attempts": 10, "reason": "gone"})
-    redis.zadd("gatepost:failures", {f"signal:{made.id}:siem": 1.0})
-    redis.delete("gatepost:line:siem:E1042")
-    failures = (await ask.get("/v1/failures")).json()["items"]
+    tell(redis, made, "siem")
+    fail(redis, made.id, "siem", reason="gone")
 
-    retried = await ask.post(f"/v1/failures/signal:{made.id}:siem/retry")
-    one = (await ask.get(f"/v1/signals/{made.id}")).json()
+    async with open_client(create_app(config(subscribers=SUBSCRIBERS))) as client:
+        client.headers.update(admin)
+        failures = (await client.get("/v1/failures")).json()["items"]
+        retried = await client.post(f"/v1/failures/signal:{made.id}:siem/retry")
+        again = await client.post(f"/v1/failures/signal:{made.id}:siem/retry")
+        (delivery,) = (await client.get(f"/v1/signals/{made.id}")).json()["deliveries"]
 
-    assert [(each["type"], each["subscriber"], each["reason"]) for each in failures] == [("signal", "siem", "gone")]
-    assert retried.status_code == 202
+    assert [(each["type"], each["item"], each["subscriber"], each["reason"]) for each in failures] == [
+        ("signal", made.id, "siem", "gone")
+    ]
+    assert (retried.status_code, again.status_code) == (202, 404)
+    assert (delivery["state"], delivery["attempts"], len(delivery["tried"])) == ("waiting", 0, 1)
     assert redis.lrange("gatepost:line:siem:E1042", 0, -1) == [made.id.encode()]
-    assert (one["deliveries"][0]["state"], one["deliveries"][0]["attempts"]) == ("waiting", 0)
+    assert redis.zcard("gatepost:failures") == redis.zcard("gatepost:failed:siem") == 0
+
+
+async def test_failed_signal_of_nobody_cannot_be_asked_for_again(ask: httpx.AsyncClient, redis: Redis) -> None:
+    """Whoever subscribes no longer takes nothing: that is said, and the failure stays."""
+    tell(redis, signal(), "siem", items=[f"{signal().id}~account-disabled"])
+    fail(redis, f"{signal().id}~account-disabled", "siem")
+    (failure,) = (await ask.get("/v1/failures")).json()["items"]
+
+    answer = await ask.post(f"/v1/failures/{failure['id']}/retry")
+
+    assert (failure["signal"], failure["item"]) == (signal().id, f"{signal().id}~account-disabled")
+    assert (answer.status_code, answer.json()["type"]) == (404, "urn:gatepost:problem:subscriber_unknown")
+    assert "'siem' subscribes no longer" in answer.json()["detail"]
+    assert redis.zcard("gatepost:failures") == 1
 
 
 async def test_stopped_target_is_taken_as_it_is(ask: httpx.AsyncClient, redis: Redis) -> None:
@@ -408,9 +430,8 @@ async def test_retry_of_nothing_is_told_so(ask: httpx.AsyncClient, redis: Redis,
 async def test_signals_show_their_body_and_deliveries(ask: httpx.AsyncClient, redis: Redis) -> None:
     """A signal is listed with the body that was signed, and found by its id; an unknown one is 404."""
     made = signal()
-    put(redis, event())
-    settle(redis, "E1042", State.APPLIED, signals=[(made, ["siem", "soar"])])
-    redis.rpush(f"gatepost:attempts:{made.id}:siem", json.dumps({"at": "2026-03-02T09:00:06.000Z", "status": 204}))
+    tell(redis, made, "siem", "soar", items=[f"{made.id}~a", f"{made.id}~b"])
+    redis.rpush(f"gatepost:attempts:{made.id}~a:siem", json.dumps({"at": "2026-03-02T09:00:06.000Z", "status": 204}))
 
     listed = (await ask.get("/v1/signals")).json()
     one = (await ask.get(f"/v1/signals/{made.id}")).json()
@@ -419,6 +440,54 @@ async def test_signals_show_their_body_and_deliveries(ask: httpx.AsyncClient, re
     assert listed == {"items": [one], "next": None}
     assert (one["type"], one["event"], one["source"], one["person"]) == ("person.suspended", "evt-1", "hris", "E1042")
     assert one["body"] == json.loads(made.body)
-    assert [delivery["subscriber"] for delivery in one["deliveries"]] == ["siem", "soar"]
+    ways = [(delivery["item"].removeprefix(made.id), delivery["subscriber"]) for delivery in one["deliveries"]]
+    assert ways == [("~a", "siem"), ("~a", "soar"), ("~b", "siem"), ("~b", "soar")]
     assert one["deliveries"][0]["tried"] == [{"at": "2026-03-02T09:00:06.000Z", "status": 204}]
     assert unknown.status_code == 404
+
+
+async def test_signal_that_is_not_fanned_out_has_no_deliveries(ask: httpx.AsyncClient, redis: Redis) -> None:
+    """Between its event and its fan-out a signal is there, and nobody has it yet."""
+    put(redis, event())
+    settle(redis, "E1042", State.APPLIED, signals=[signal()])
+
+    one = (await ask.get(f"/v1/signals/{signal().id}")).json()
+
+    assert (one["id"], one["deliveries"]) == (signal().id, [])
+
+
+async def test_signals_are_filtered(ask: httpx.AsyncClient, redis: Redis) -> None:
+    """Type, person, subscriber and state each leave out others; a state is of the subscriber that is asked for."""
+    put(redis, event("1", "E1"), event("2", "E2"))
+    settle(redis, "E1", State.APPLIED)
+    first, second, third = signal("1", "E1"), signal("2", "E2"), signal("3", "E3")
+    tell(redis, first, "siem", "soar")
+    tell(redis, second, "siem")
+    put(redis, event("3", "E3"))
+    settle(redis, "E3", State.APPLIED, signals=[third])
+    fail(redis, first.id, "siem")
+    names = {first.id: "1", second.id: "2", third.id: "3"}
+
+    async def ids(**filters: str) -> set[str]:
+        return {names[item["id"]] for item in (await ask.get("/v1/signals", params=filters)).json()["items"]}
+
+    assert await ids() == await ids(type="person.suspended") == {"1", "2", "3"}
+    assert await ids(type="person.deleted") == set()
+    assert await ids(person="E1") == await ids(person="e1@acme.example") == {"1"}
+    assert await ids(subscriber="siem") == {"1", "2"}
+    assert await ids(subscriber="nobody") == set()
+    assert await ids(state="failed") == await ids(state="failed", subscriber="siem") == {"1"}
+    assert await ids(state="failed", subscriber="soar") == set()
+    assert await ids(state="waiting") == {"1", "2"}
+    assert await ids(state="waiting", subscriber="siem", person="E2") == {"2"}
+
+
+@pytest.mark.parametrize("query", [{"state": "lost"}, {"type": "person.*"}, {"target": "crm"}, {"state": ""}])
+async def test_filter_of_signals_that_fits_nothing_ever_is_refused(
+    ask: httpx.AsyncClient, query: dict[str, str]
+) -> None:
+    """A word that is none of ours would give an empty list for ever; it is 400 and the words are named."""
+    answer = await ask.get("/v1/signals", params=query)
+
+    assert answer.status_code == 400
+    assert "there are: " in answer.json()["detail"] or "allowed: " in answer.json()["detail"]

@@ -1,0 +1,111 @@
+"""Replay: deliveries to one subscriber begin anew, with all attempts before them, oldest first."""
+
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import structlog
+from redis import Redis
+
+from lifecycle import keys, outbox
+from lifecycle.config import Config
+from lifecycle.errors import Conflict, Refused, Unknown
+from lifecycle.outbox import Way
+from lifecycle.roster import everybody
+from lifecycle.signal import Told
+from lifecycle.subscriber import SSF_POLL, STANDARD_WEBHOOKS, Subscriber, is_for
+from lifecycle.subscribers import DELETED
+
+PAGE = 500
+SIGNALS_MAX = 100_000
+"""Signals, or failed items, that one replay looks at; the next goes on where it ended."""
+
+log = structlog.get_logger()
+
+
+class Replayed(NamedTuple):
+    """What a replay came to."""
+
+    enlisted: int
+    """Deliveries that wait now and did not before."""
+    next: datetime | None
+    """Since when the next replay is to go on; None where nothing is left."""
+
+
+class Replay:
+    """Replays to one subscriber, as it subscribes now."""
+
+    def __init__(self, redis: Redis, config: Config, name: str) -> None:
+        """Find the subscriber. Raises Unknown, or Conflict where nothing that is kept would wait for it."""
+        self._redis, self._config, self._name = redis, config, name
+        self._subscriber = self._found()
+        disabled = redis.hexists(keys.subscriber(name), "disabled_at")
+        if self._subscriber.format != STANDARD_WEBHOOKS and disabled:
+            raise Conflict(f"{name!r} is disabled: enable it first", reason="subscriber_disabled")
+
+    def _found(self) -> Subscriber:
+        found = everybody(self._redis, self._config).get(self._name)
+        if found is None:
+            raise Unknown(f"no subscriber {self._name!r}", reason="subscriber_unknown")
+        return found
+
+    def since(self, moment: datetime, *, actor: str) -> Replayed:
+        """Enlist every signal since then that the subscriber wants."""
+        enlisted, looked_at = 0, 0
+        # What comes in meanwhile is new, and no part of a replay.
+        for page in outbox.since(self._redis, moment, datetime.now(UTC)):
+            if looked_at >= SIGNALS_MAX and page:
+                return self._done(Replayed(enlisted, page[0].made_at - timedelta(microseconds=1)), actor)
+            looked_at += len(page)
+            enlisted += self._enlist([way for signal in page if self._wants(signal) for way in self._ways(signal)])
+        return self._done(Replayed(enlisted, None), actor)
+
+    def one(self, signal_id: str, *, actor: str) -> Replayed:
+        """Enlist one signal, whatever the subscriber's filters say. Raises Unknown where it is none, or another's."""
+        signal = outbox.told(self._redis, signal_id)
+        if signal is None or not is_for(self._name, signal):
+            raise Unknown(f"no signal {signal_id!r} for {self._name!r}", reason="signal_unknown")
+        return self._done(Replayed(self._enlist(self._ways(signal)), None), actor)
+
+    def failed(self, *, actor: str) -> Replayed:
+        """Enlist everything that the subscriber never took."""
+        enlisted, items = 0, outbox.failed(self._redis, self._name, SIGNALS_MAX)
+        for start in range(0, len(items), PAGE):
+            enlisted += self._enlist(self._ways_of(items[start : start + PAGE]))
+        return self._done(Replayed(enlisted, None), actor)
+
+    def _wants(self, signal: Told) -> bool:
+        # What was for one subscriber alone, a test or a change of its stream, was of that moment.
+        if signal.only or not is_for(self._name, signal):
+            return False
+        try:
+            return self._subscriber.wants(signal)
+        except Refused as error:
+            log.warning("replay.passed_over", subscriber=self._name, signal=signal.id, reason=error.reason)
+            return False
+
+    def _ways(self, signal: Told) -> list[Way]:
+        return self._subscriber.ways(self._name, signal)
+
+    def _ways_of(self, items: list[str]) -> list[Way]:
+        """Return the ways of items whose signals are still kept; the others are forgotten."""
+        polled, ways = self._subscriber.format == SSF_POLL, []
+        signals = outbox.told_all(self._redis, map(outbox.signal_of, items))
+        for item, signal in zip(items, signals, strict=True):
+            if signal is None:
+                self._redis.zrem(keys.failed(self._name), item)
+            else:
+                ways.append(Way(item, self._name, outbox.line_of(signal, item), polled))
+        return ways
+
+    def _enlist(self, ways: list[Way]) -> int:
+        return outbox.enlist_again(self._redis, ways)
+
+    def _done(self, replayed: Replayed, actor: str) -> Replayed:
+        """Tell of it; whoever was deleted meanwhile leaves nothing behind for one of the same name."""
+        try:
+            self._found()
+        except Unknown:
+            outbox.drop_all(self._redis, self._name, DELETED)
+            raise
+        log.info("subscriber.replayed", subscriber=self._name, by=actor, enlisted=replayed.enlisted)
+        return replayed

@@ -1,0 +1,155 @@
+"""A subscriber as the API made it, and as it is kept: every secret and every header's value of it is sealed.
+
+``section`` is what ``[subscribers.NAME]`` would hold, without what is sealed. During a rotation there are several
+secrets: the first is the newest, each of the others has an end.
+"""
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from lifecycle import signature
+from lifecycle.secrets import Secret
+from lifecycle.signature import PRIVATE_PREFIX, PUBLIC_PREFIX, SECRET_PREFIX
+from lifecycle.subscriber import STANDARD_WEBHOOKS, Subscriber
+from lifecycle.vault import Vault
+
+GIVEN = "what was given, which is not shown"
+"""What stands for the reference of a secret that has none."""
+ID_CHARS, SECRET_BYTES = 8, 32
+V1, V1A, BEARER = "v1", "v1a", "bearer"
+
+
+@dataclass(frozen=True)
+class Signing:
+    """A secret that signs."""
+
+    value: str = field(repr=False)
+    created_at: datetime
+    expires_at: datetime | None = None
+
+    def lives(self, now: datetime) -> bool:
+        """Tell whether it still signs."""
+        return self.expires_at is None or now < self.expires_at
+
+
+@dataclass(frozen=True)
+class Made:
+    """A subscriber that the API made, opened."""
+
+    section: Mapping[str, Any]
+    secrets: Sequence[Signing]
+    token: str | None = field(repr=False)
+    headers: Mapping[str, Any] = field(repr=False)
+    created_at: datetime
+    updated_at: datetime
+
+    def live(self, now: datetime) -> list[Signing]:
+        """Return the secrets that sign now, the newest first."""
+        return [each for each in self.secrets if each.lives(now)]
+
+    def ends_at(self, now: datetime) -> datetime | None:
+        """Return when the next of them ends; None where none does."""
+        return min((each.expires_at for each in self.live(now) if each.expires_at), default=None)
+
+    def subscriber(self, now: datetime) -> Subscriber:
+        """Return what is told of signals. Raises ValidationError where it is none."""
+        raw = dict(self.section) | {"headers": {name: _given(value) for name, value in self.headers.items()}}
+        if self.secrets:
+            raw["secrets"] = [Secret(GIVEN, each.value) for each in self.live(now)]
+        if self.token is not None:
+            raw["token"] = Secret(GIVEN, self.token)
+        return Subscriber.model_validate(raw)
+
+
+def _given(value: object) -> object:
+    return Secret(GIVEN, value) if isinstance(value, str) else value
+
+
+def id_of(name: str, secret: str) -> str:
+    """Tell the few secrets of a subscriber apart, by so little that nobody can guess one from it."""
+    return hashlib.sha256(f"{name}\n{secret}".encode()).hexdigest()[:ID_CHARS]
+
+
+def kind_of(secret: str) -> str:
+    """Return which signatures a secret makes."""
+    return V1A if secret.startswith(PRIVATE_PREFIX) else V1
+
+
+def owner_of(name: str) -> str:
+    """Return whom the vault seals for."""
+    return f"subscriber:{name}"
+
+
+def dump(name: str, made: Made, vault: Vault) -> str:
+    """Write a subscriber, everything sealed anew. Raises Refused where nothing can be sealed."""
+    owner = owner_of(name)
+    kept = {
+        "section": dict(made.section),
+        "secrets": [
+            {
+                "id": id_of(name, each.value),
+                "kind": kind_of(each.value),
+                "created_at": each.created_at.isoformat(),
+                "expires_at": each.expires_at.isoformat() if each.expires_at else None,
+                "sealed": vault.seal(each.value, owner),
+            }
+            for each in made.secrets
+        ],
+        "token": None if made.token is None else vault.seal(made.token, owner),
+        "headers": {header: vault.seal(value, owner) for header, value in made.headers.items()},
+        "created_at": made.created_at.isoformat(),
+        "updated_at": made.updated_at.isoformat(),
+    }
+    return json.dumps(kept)
+
+
+def opened(name: str, kept: Mapping[str, Any], vault: Vault) -> Made:
+    """Read and open what is kept. Raises Refused where no key opens it."""
+    owner = owner_of(name)
+    return Made(
+        section=kept["section"],
+        secrets=[
+            Signing(
+                vault.open(each["sealed"], owner),
+                datetime.fromisoformat(each["created_at"]),
+                datetime.fromisoformat(each["expires_at"]) if each["expires_at"] else None,
+            )
+            for each in kept["secrets"]
+        ],
+        token=None if kept["token"] is None else vault.open(kept["token"], owner),
+        headers={header: vault.open(sealed, owner) for header, sealed in kept["headers"].items()},
+        created_at=datetime.fromisoformat(kept["created_at"]),
+        updated_at=datetime.fromisoformat(kept["updated_at"]),
+    )
+
+
+def sealed_texts(kept: Mapping[str, Any]) -> list[str]:
+    """Return everything of a subscriber that is sealed, as it is kept."""
+    tokens = [] if kept["token"] is None else [kept["token"]]
+    return [*(each["sealed"] for each in kept["secrets"]), *tokens, *kept["headers"].values()]
+
+
+def without_secrets(section: Mapping[str, Any], now: datetime) -> Made:
+    """Return a subscriber as far as it is not sealed; a secret that is nobody's stands where there has to be one."""
+    nobodys = [Signing(new_secret(V1), now)] if section.get("format", STANDARD_WEBHOOKS) == STANDARD_WEBHOOKS else []
+    return Made(section, nobodys, None, {}, now, now)
+
+
+def new_secret(kind: str) -> str:
+    """Make a secret for one kind of signatures."""
+    prefix = PRIVATE_PREFIX if kind == V1A else SECRET_PREFIX
+    return prefix + base64.b64encode(os.urandom(SECRET_BYTES)).decode()
+
+
+def public_key(secret: str) -> str | None:
+    """Return what a receiver checks the signatures of a ``whsk_`` key with; None for a secret, which checks itself."""
+    if kind_of(secret) != V1A:
+        return None
+    raw = signature.private_key(secret).public_key().public_bytes_raw()
+    return PUBLIC_PREFIX + base64.b64encode(raw).decode()
