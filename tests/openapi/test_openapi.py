@@ -22,14 +22,17 @@ from schemathesis.specs.openapi.checks import (
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from lifecycle import signals
 from lifecycle.event import PERSON_FIELDS, Kind, State
 from lifecycle.person import Person
+from lifecycle.signal import ALL_TYPES, TYPES
+from lifecycle.subscriber_view import STATES
 from service.app import create_app
 from service.sources import standard_webhooks
 from tests.conftest import ADMIN_TOKEN, MakeConfig, Serve
 from tests.notices import SECRETS, canonical, load, names, okta, okta_entry, signed
 from tests.redis_server import RedisServer
-from tests.seed import event, hold, put, settle, signal
+from tests.seed import SALT, event, fail, fan_out, hold, put, settle, signal
 
 DOCUMENT = yaml.safe_load((Path(__file__).parents[2] / "openapi" / "openapi.yaml").read_text())
 SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -47,8 +50,35 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+BROKEN = {
+    "section": {"format": "standard_webhooks", "url": "https://broken.example"},
+    "secrets": [
+        {"id": "00000000", "kind": "v1", "created_at": "2026-03-02T09:00:00+00:00", "expires_at": None, "sealed": "x"}
+    ],
+    "token": None,
+    "headers": {},
+    "created_at": "2026-03-02T09:00:00+00:00",
+    "updated_at": "2026-03-02T09:00:00+00:00",
+}
+"""What is kept of a subscriber that no key opens."""
+SUBSCRIBERS = {
+    "siem": {"url": "https://siem.example/hook", "secrets": ["env:SIEM_WHSEC"], "headers": {"X-Team": "sec"}},
+    "idp": {"format": "ssf_push", "url": "https://idp.example/events", "audience": "https://idp.example"},
+}
+SSF = {"issuer": "https://gatepost.example", "signing_keys": ["env:SIEM_WHSEC"]}
 OKTA = {"authorization": SECRETS["okta"]}
-CAN_BE_WRONG = ("receiveNotice", "listEvents", "listHolds", "listFailures", "listSignals")
+CAN_BE_WRONG = (
+    "receiveNotice",
+    "listEvents",
+    "listHolds",
+    "listFailures",
+    "listSignals",
+    "listSubscribers",
+    "createSubscriber",
+    "changeSubscriber",
+    "rotateSubscriber",
+    "replaySubscriber",
+)
 """The operations with a body or a parameter that not every text fits."""
 BOUNDED = settings(
     max_examples=20, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
@@ -71,7 +101,8 @@ def seeded(redis: Redis) -> None:
     put(redis, event(), event("evt-2", "E2"), event("evt-2", "E3", source="okta", kind=Kind.JOINER))
     redis.set("gatepost:person:E8", Person(key="E8").model_dump_json())
     made = signal()
-    settle(redis, "E1042", State.APPLIED, signals=[(made, ["siem"])])
+    settle(redis, "E1042", State.APPLIED, signals=[made])
+    fan_out(redis, made, "siem", "soar")
     settle(redis, "E2", State.FAILED, reason="credentials")
     put(redis, event("evt-4", "E4"), event("evt-5", "E5"), event("evt-6", "E6"))
     settle(redis, "E4", State.HELD, reason="too_many_leavers", holds=[hold("evt-4", "okta:evt-7")])
@@ -79,10 +110,11 @@ def seeded(redis: Redis) -> None:
     settle(redis, "E6", State.HELD, reason="several_accounts")
     put(redis, event("evt-7", "E4", source="okta"))
     settle(redis, "E4", State.HELD, reason="too_many_leavers", holds=[hold("evt-4", "okta:evt-7")], is_hold=False)
-    attempt = {"number": 1, "at": "2026-03-02T09:00:06.000Z", "status": 500}
-    redis.rpush(f"gatepost:attempts:{made.id}:siem", json.dumps(attempt))
-    redis.hset(f"gatepost:delivery:{made.id}:siem", mapping={"state": "failed", "attempts": 10, "reason": "500"})
-    redis.zadd("gatepost:failures", {f"signal:{made.id}:siem": 1.0, "target:crm": 2.0})
+    fail(redis, made.id, "siem")
+    redis.zadd("gatepost:failures", {"target:crm": 2.0})
+    redis.set("gatepost:vault-salt", SALT)
+    redis.hset("gatepost:subscribers", "broken", json.dumps(BROKEN))
+    redis.hset("gatepost:subscriber:idp", "disabled_at", "1000")
     redis.set("gatepost:stopped:crm", json.dumps({"reason": "schema_drift", "detail": "title is gone", "found": {}}))
 
 
@@ -142,7 +174,12 @@ def test_words_are_the_codes() -> None:
     assert SCHEMAS["Kind"]["enum"] == list(Kind)
     assert SCHEMAS["CanonicalNotice"]["properties"]["type"]["enum"] == list(standard_webhooks.KINDS)
     assert tuple(SCHEMAS["Profile"]["properties"]) == PERSON_FIELDS
-    assert SCHEMAS["SignalType"]["enum"] == list(DOCUMENT["webhooks"])
+    assert set(DOCUMENT["webhooks"]) <= set(ALL_TYPES)
+    assert SCHEMAS["KeptType"]["enum"] == list(ALL_TYPES)
+    families = sorted({f"{name.partition('.')[0]}.*" for name in TYPES})
+    assert SCHEMAS["SubscriberEvents"]["items"]["enum"] == [*TYPES, *families]
+    assert SCHEMAS["Subscriber"]["properties"]["state"]["enum"] == list(STATES)
+    assert SCHEMAS["DeliveryState"]["enum"] == list(signals.STATES)
 
 
 def test_examples_are_the_fixtures() -> None:
@@ -160,9 +197,8 @@ def app(config: MakeConfig) -> Starlette:
     okta = {"adapter": "okta", "secrets": ["env:OKTA_HOOK_SECRET"]}
     hris = {"adapter": "standard_webhooks", "secrets": ["env:HRIS_WHSEC"]}
     tokens = {"adapter": "ssf", "issuer": "https://idp.example", "audience": "us", "jwks_uri": "http://127.0.0.1:9"}
-    return create_app(
-        config(sources={"okta": okta, "hris": hris, "azure": okta | {"adapter": "event_grid"}, "tokens": tokens})
-    )
+    sources = {"okta": okta, "hris": hris, "azure": okta | {"adapter": "event_grid"}, "tokens": tokens}
+    return create_app(config(sources=sources, subscribers=SUBSCRIBERS, ssf=SSF))
 
 
 DESCRIBED = {"okta": "OktaEventHook", "standard_webhooks": "CanonicalNotice"}
@@ -233,6 +269,7 @@ def of_operators(failures: list[str]) -> Iterator[Question]:
         "getSignal": f"/v1/signals/{signal().id}",
         "retryFailure": "/v1/failures/nonsense/retry",
         "restorePerson": "/v1/people/E1042/restore",
+        "listSubscribers": "/v1/subscribers",
     }
     for operation, url in found.items():
         yield operation, url, {}
@@ -255,6 +292,48 @@ def of_operators(failures: list[str]) -> Iterator[Question]:
         yield "retryFailure", f"/v1/failures/{failure}/retry", {"headers": ADMIN}
 
 
+def of_subscribers() -> Iterator[Question]:
+    """Ask everything of subscribers."""
+    one, new = "/v1/subscribers/soar", {"name": "soar", "url": "https://soar.example"}
+    bodies: dict[str, dict[str, Any]] = {"createSubscriber": {"json": new}, "changeSubscriber": {"json": {}}}
+    asked = {
+        "createSubscriber": "/v1/subscribers",
+        "getSubscriber": one,
+        "changeSubscriber": one,
+        "rotateSubscriber": f"{one}/rotate",
+        "testSubscriber": f"{one}/test",
+        "replaySubscriber": f"{one}/replay?failed=true",
+        "deleteSubscriber": one,
+    }
+    for operation, url in asked.items():
+        yield operation, url, {}
+        yield operation, url, {"headers": {"authorization": "Bearer wrong"}}
+        yield operation, url, {"headers": ADMIN, **bodies.get(operation, {})}
+        if operation != "createSubscriber":
+            nobody = url.replace("soar", "nobody")
+            yield operation, nobody, {"headers": ADMIN, **bodies.get(operation, {})}
+    yield "createSubscriber", "/v1/subscribers", {"headers": ADMIN, "json": new | {"signature": "v1a"}}
+    for operation in ("createSubscriber", "changeSubscriber", "rotateSubscriber"):
+        yield operation, asked[operation], {"headers": ADMIN, "content": HUGE}
+        yield operation, asked[operation], {"headers": ADMIN, "content": b"{}"}
+        yield operation, asked[operation], {"headers": ADMIN, "json": {"name": "siem", "color": "red"}}
+    yield "createSubscriber", "/v1/subscribers", {"headers": ADMIN, "json": new | {"name": "siem"}}
+    yield "rotateSubscriber", "/v1/subscribers/siem/rotate", {"headers": ADMIN}
+    yield "changeSubscriber", "/v1/subscribers/siem", {"headers": ADMIN, "json": {"url": new["url"]}}
+    yield "deleteSubscriber", "/v1/subscribers/siem", {"headers": ADMIN}
+    yield "testSubscriber", "/v1/subscribers/broken/test", {"headers": ADMIN}
+    yield "getSubscriber", "/v1/subscribers/broken", {"headers": ADMIN}
+    yield "replaySubscriber", f"{one}/replay", {"headers": ADMIN}
+    yield "replaySubscriber", "/v1/subscribers/idp/replay?failed=true", {"headers": ADMIN}
+
+
+WITHOUT_REDIS: dict[str, dict[str, Any]] = {
+    "createSubscriber": {"json": {"name": "soar", "url": "https://soar.example"}},
+    "changeSubscriber": {"json": {}},
+    "replaySubscriber": {"params": {"failed": "true"}},
+}
+
+
 def of_operations() -> Iterator[Question]:
     """Ask what needs nothing."""
     for operation in ("live", "ready", "metrics", "openapi"):
@@ -265,7 +344,8 @@ def of_what_needs_redis() -> Iterator[Question]:
     """Ask everything that cannot be answered without Redis."""
     for operation, (_, path) in OPERATIONS.items():
         if path.startswith("/v1/") or operation in {"ready", "metrics"}:
-            yield operation, path.format(id="event:hris:x", key="x"), {"headers": ADMIN}
+            options = {"headers": ADMIN, **WITHOUT_REDIS.get(operation, {})}
+            yield operation, path.format(id="event:hris:x", key="x", name="x"), options
     yield "receiveNotice", "/hooks/hris", {"content": canonical(), "headers": signed(canonical())}
 
 
@@ -286,6 +366,7 @@ async def test_every_documented_answer_exists(
     await ask(of_sources())
     failures = (await client.get("/v1/failures", headers=ADMIN)).json()["items"]
     await ask(of_operators([failure["id"] for failure in failures]))
+    await ask(of_subscribers())
     await ask(of_operations())
     redis_server.kill()
     await ask(of_what_needs_redis())
@@ -303,7 +384,7 @@ async def test_every_documented_answer_exists(
 def test_running_receiver_answers_as_documented(serve: Serve, redis: Redis, mode: schemathesis.GenerationMode) -> None:
     """Schemathesis asks over the network, with right values and wrong ones: no fault, no undocumented answer."""
     seeded(redis)
-    served = serve()
+    served = serve(subscribers=SUBSCRIBERS, ssf=SSF)
     document = schemathesis.openapi.from_dict(DOCUMENT)
 
     for operation_id in OPERATIONS if mode is schemathesis.GenerationMode.POSITIVE else CAN_BE_WRONG:
