@@ -16,12 +16,11 @@ from lifecycle import keys, outbox, standing
 from lifecycle.aside import set_aside
 from lifecycle.errors import Malformed, Unknown
 from lifecycle.event import State
-from lifecycle.outbox import Way
 from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
 from lifecycle.queue import CONVERGE, LANE_OF_KIND, lanes, offer
 from lifecycle.settlement import KEPT_FIELDS, Delivery, Step, box_of, dump_deliveries, kept_of, move
 from lifecycle.signal import iso
-from lifecycle.subscriber import SSF_POLL, Subscriber
+from lifecycle.subscriber import Subscriber
 
 RETRIED = frozenset({"event", "signal", "target"})
 
@@ -157,7 +156,7 @@ class Failures:
             raise Unknown(f"{name!r} subscribes no longer, so nobody could take it", reason="subscriber_unknown")
         kept: Any = self._redis.hget(keys.delivery(item, name), "line")
         line = kept.decode() if kept else outbox.line_of(signal, item)
-        outbox.enlist_again(self._redis, [Way(item, name, line, subscriber.format == SSF_POLL)])
+        outbox.enlist_again(self._redis, [subscriber.way(name, item, line)])
         log.info("signal.retried", item=item, subscriber=name, by=actor)
 
     def _retry_target(self, target: str, actor: str) -> None:

@@ -21,7 +21,7 @@ from lifecycle.holds import Holds, shown
 from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
 from lifecycle.person import Person
 from lifecycle.restore import restore
-from lifecycle.roster import everybody
+from lifecycle.roster import roster
 from lifecycle.settlement import DROPPED, event_of
 from lifecycle.signal import iso
 from lifecycle.signals import Signals
@@ -39,7 +39,7 @@ class Records:
         """Keep the connection, and the file, of which those need the subscribers who ask for signals again."""
         self._redis = redis
         self._signals = Signals(redis)
-        self._failures = Failures(redis, self._event, self._signals.delivery, lambda: everybody(redis, config))
+        self._failures = Failures(redis, self._event, self._signals.delivery, lambda: roster(redis, config).everybody)
         self._holds = Holds(redis, self._event, self._person, self._tried_again)
 
     # ---- events

@@ -10,9 +10,9 @@ from lifecycle import keys, outbox
 from lifecycle.config import Config
 from lifecycle.errors import Conflict, Refused, Unknown
 from lifecycle.outbox import Way
-from lifecycle.roster import everybody
+from lifecycle.roster import roster
 from lifecycle.signal import Told
-from lifecycle.subscriber import SSF_POLL, STANDARD_WEBHOOKS, Subscriber, is_for
+from lifecycle.subscriber import STANDARD_WEBHOOKS, Subscriber, is_for
 from lifecycle.subscribers import DELETED
 
 PAGE = 500
@@ -43,7 +43,7 @@ class Replay:
             raise Conflict(f"{name!r} is disabled: enable it first", reason="subscriber_disabled")
 
     def _found(self) -> Subscriber:
-        found = everybody(self._redis, self._config).get(self._name)
+        found = roster(self._redis, self._config).everybody.get(self._name)
         if found is None:
             raise Unknown(f"no subscriber {self._name!r}", reason="subscriber_unknown")
         return found
@@ -80,21 +80,22 @@ class Replay:
         try:
             return self._subscriber.wants(signal)
         except Refused as error:
-            log.warning("replay.passed_over", subscriber=self._name, signal=signal.id, reason=error.reason)
-            return False
+            # As where it is fanned out: told once too often is better than never.
+            log.warning("filter.failed", subscriber=self._name, type=signal.type, detail=error.message)
+            return True
 
     def _ways(self, signal: Told) -> list[Way]:
         return self._subscriber.ways(self._name, signal)
 
     def _ways_of(self, items: list[str]) -> list[Way]:
         """Return the ways of items whose signals are still kept; the others are forgotten."""
-        polled, ways = self._subscriber.format == SSF_POLL, []
+        ways = []
         signals = outbox.told_all(self._redis, map(outbox.signal_of, items))
         for item, signal in zip(items, signals, strict=True):
             if signal is None:
                 self._redis.zrem(keys.failed(self._name), item)
             else:
-                ways.append(Way(item, self._name, outbox.line_of(signal, item), polled))
+                ways.append(self._subscriber.way(self._name, item, outbox.line_of(signal, item)))
         return ways
 
     def _enlist(self, ways: list[Way]) -> int:

@@ -36,8 +36,16 @@ class Roster(NamedTuple):
     """Everybody made by the API to whom nothing can be sent, and why."""
     made: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     """What is kept of those made by the API, sealed as it is."""
-    ends_at: datetime | None = None
-    """When the next secret ends that is being rotated out; this roster is out of date then."""
+
+    @property
+    def everybody(self) -> Mapping[str, Subscriber]:
+        """All for whom signals wait, whether or not one could be sent now."""
+        return {**self.unopened, **self.subscribers}
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all of them, and of those of whom not even the wishes can be read."""
+        return {*self.subscribers, *self.unusable}
 
 
 def roster(redis: Redis, config: Config, now: datetime | None = None) -> Roster:
@@ -53,17 +61,6 @@ def roster(redis: Redis, config: Config, now: datetime | None = None) -> Roster:
     )
 
 
-def everybody(redis: Redis, config: Config) -> Mapping[str, Subscriber]:
-    """Return all for whom something may wait, whether or not it could be sent now."""
-    found = roster(redis, config)
-    return {**found.unopened, **found.subscribers}
-
-
-def is_current(redis: Redis, found: Roster, now: datetime) -> bool:
-    """Tell whether a roster that was read before is still true."""
-    return revision(redis) == found.revision and (found.ends_at is None or now < found.ends_at)
-
-
 def revision(redis: Redis) -> int:
     """Return which revision of the roster there is."""
     found: Any = redis.get(keys.REVISION)
@@ -74,20 +71,16 @@ def _made(redis: Redis, as_of: int, vault: Vault, now: datetime) -> Roster:
     subscribers: dict[str, Subscriber] = {}
     without_keys: dict[str, Subscriber] = {}
     unusable: dict[str, str] = {}
-    ends: list[datetime | None] = []
     records = _records(redis)
     for name, kept in records.items():
         try:
-            made = opened(name, kept, vault)
-            subscribers[name] = made.subscriber(now)
+            subscribers[name] = opened(name, kept, vault).subscriber(now)
         except Refused as error:
             unusable[name] = error.message
             without_keys |= _wishes(name, kept, now)
         except ValidationError:
             unusable[name] = UNFIT
-        else:
-            ends.append(made.ends_at(now))
-    return Roster(as_of, subscribers, without_keys, unusable, records, min(filter(None, ends), default=None))
+    return Roster(as_of, subscribers, without_keys, unusable, records)
 
 
 def _records(redis: Redis) -> dict[str, dict[str, Any]]:

@@ -53,10 +53,6 @@ class Made:
         """Return the secrets that sign now, the newest first."""
         return [each for each in self.secrets if each.lives(now)]
 
-    def ends_at(self, now: datetime) -> datetime | None:
-        """Return when the next of them ends; None where none does."""
-        return min((each.expires_at for each in self.live(now) if each.expires_at), default=None)
-
     def subscriber(self, now: datetime) -> Subscriber:
         """Return what is told of signals. Raises ValidationError where it is none."""
         raw = dict(self.section) | {"headers": {name: _given(value) for name, value in self.headers.items()}}

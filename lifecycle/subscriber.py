@@ -123,8 +123,11 @@ class Subscriber(Shape):
 
     def ways(self, name: str, signal: Told) -> list[Way]:
         """Return the ways of a signal's items to this subscriber."""
-        polled, drops = self.format == SSF_POLL, self.format != STANDARD_WEBHOOKS
-        return [Way(item, name, line_of(signal, item), polled, drops) for item in self._items(signal)]
+        return [self.way(name, item, line_of(signal, item)) for item in self._items(signal)]
+
+    def way(self, name: str, item: str, line: str) -> Way:
+        """Return the way of one item to this subscriber."""
+        return Way(item, name, line, self.format == SSF_POLL, self.format != STANDARD_WEBHOOKS)
 
     def _items(self, signal: Told) -> list[str]:
         return [signal.id] if self.format == STANDARD_WEBHOOKS else sets.items(signal, self, self.set_events)

@@ -68,13 +68,12 @@ def one(redis: Redis, config: Config, now: datetime, name: str) -> dict[str, Any
 
 def _all(redis: Redis, config: Config, now: datetime) -> dict[str, Shown]:
     listed = roster(redis, config, now)
-    return {name: _shown(name, listed, config) for name in {*listed.subscribers, *listed.unusable}}
+    return {name: _shown(name, listed, config) for name in listed.names}
 
 
 def _shown(name: str, listed: Roster, config: Config) -> Shown:
     manager = FILE if name in config.subscribers else API if name in listed.made else RECEIVER
-    subscriber = listed.subscribers.get(name) or listed.unopened.get(name)
-    return Shown(name, manager, subscriber, listed.made.get(name), listed.unusable.get(name))
+    return Shown(name, manager, listed.everybody.get(name), listed.made.get(name), listed.unusable.get(name))
 
 
 def _items(redis: Redis, found: Sequence[Shown], now: datetime) -> list[dict[str, Any]]:

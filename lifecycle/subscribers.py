@@ -41,6 +41,7 @@ ENABLED = (
     "last_failure_at",
     "open_until",
     "opened",
+    "probing",
     "rest_until",
 )
 
@@ -162,7 +163,10 @@ class Subscribers:
                 pipe.zrem(keys.FAILURES, *(f"signal:{item}:{name}" for item in items))
                 pipe.zrem(keys.failed(name), *items)
                 pipe.execute()
-        self._redis.delete(keys.subscriber(name))
+        with self._redis.pipeline() as pipe:
+            pipe.delete(keys.subscriber(name))
+            pipe.srem(keys.SUBSCRIBER_NAMES, name)
+            pipe.execute()
         return dropped
 
     def test(self, name: str, now: datetime, *, actor: str) -> str:

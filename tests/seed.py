@@ -55,7 +55,7 @@ def settle(  # noqa: PLR0913 - what a worker settles
     key: str,
     state: State,
     *,
-    signals: Sequence[Signal] = (),
+    signals: Sequence[tuple[Signal, Sequence[str]]] = (),
     reason: str | None = None,
     lanes_again: Sequence[tuple[str, datetime]] = (),
     holds: Sequence[Hold] = (),

@@ -32,7 +32,7 @@ from service.sources import standard_webhooks
 from tests.conftest import ADMIN_TOKEN, MakeConfig, Serve
 from tests.notices import SECRETS, canonical, load, names, okta, okta_entry, signed
 from tests.redis_server import RedisServer
-from tests.seed import SALT, event, fail, fan_out, hold, put, settle, signal
+from tests.seed import SALT, event, fail, hold, put, settle, signal
 
 DOCUMENT = yaml.safe_load((Path(__file__).parents[2] / "openapi" / "openapi.yaml").read_text())
 SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -101,8 +101,7 @@ def seeded(redis: Redis) -> None:
     put(redis, event(), event("evt-2", "E2"), event("evt-2", "E3", source="okta", kind=Kind.JOINER))
     redis.set("gatepost:person:E8", Person(key="E8").model_dump_json())
     made = signal()
-    settle(redis, "E1042", State.APPLIED, signals=[made])
-    fan_out(redis, made, "siem", "soar")
+    settle(redis, "E1042", State.APPLIED, signals=[(made, ["siem", "soar"])])
     settle(redis, "E2", State.FAILED, reason="credentials")
     put(redis, event("evt-4", "E4"), event("evt-5", "E5"), event("evt-6", "E6"))
     settle(redis, "E4", State.HELD, reason="too_many_leavers", holds=[hold("evt-4", "okta:evt-7")])

@@ -75,7 +75,7 @@ class FanOut:
 
     def _portions(self, entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         """Cut what is to be done into steps that Redis takes in a moment."""
-        each = max(len(self._known.roster.subscribers), 1)
+        each = max(len(self._known.roster.everybody), 1)
         size = max(WAYS_MAX // each, 1)
         for start in range(0, len(entries), size):
             yield list(entries[start : start + size])
@@ -98,7 +98,7 @@ class FanOut:
         oldest = time.time() - keys.RETENTION_SECONDS
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.zremrangebyscore(keys.SIGNALS, "-inf", oldest)
-            for name in self._known.roster.subscribers:
+            for name in self._known.roster.names:
                 pipe.zremrangebyscore(keys.failed(name), "-inf", oldest * 1000)
             await pipe.execute()
 
@@ -122,7 +122,7 @@ def _found(signal: Told, roster: Roster) -> list[Way]:
 
 def ways(signal: Told, roster: Roster) -> Iterator[Way]:
     """Return the deliveries that come of a signal."""
-    for name, subscriber in roster.subscribers.items():
+    for name, subscriber in roster.everybody.items():
         if is_for(name, signal) and _wants(name, subscriber, signal):
             yield from subscriber.ways(name, signal)
 

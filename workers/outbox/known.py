@@ -39,8 +39,8 @@ class Known:
         """Read the roster anew."""
         self.roster = await asyncio.to_thread(roster, self._patient, self.config)
         self._read_at = time.monotonic()
-        if self.roster.subscribers:
-            await self._redis.sadd(keys.SUBSCRIBER_NAMES, *self.roster.subscribers)
+        if self.roster.names:
+            await self._redis.sadd(keys.SUBSCRIBER_NAMES, *self.roster.names)
 
     async def refresh_if_old(self) -> None:
         """Read the roster anew where it was changed, or read long ago."""

@@ -59,7 +59,7 @@ def open_redis(config: Config) -> Redis:
 def dismiss(redis: SyncRedis, known: Known) -> None:
     """End what waits for whoever is gone from the configuration."""
     names: Any = redis.smembers(keys.SUBSCRIBER_NAMES)
-    for name in sorted({each.decode() for each in names} - known.roster.subscribers.keys()):
+    for name in sorted({each.decode() for each in names} - known.roster.names):
         dropped = drop_all(redis, name, "subscriber_unknown")
         redis.srem(keys.SUBSCRIBER_NAMES, name)
         log.warning("subscriber.dismissed", subscriber=name, dropped=dropped)

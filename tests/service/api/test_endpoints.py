@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
+from lifecycle import outbox
 from lifecycle.event import Kind, State
 from lifecycle.pages import SCAN_MAX
 from lifecycle.signal import iso
@@ -448,8 +449,9 @@ async def test_signals_show_their_body_and_deliveries(ask: httpx.AsyncClient, re
 
 async def test_signal_that_is_not_fanned_out_has_no_deliveries(ask: httpx.AsyncClient, redis: Redis) -> None:
     """Between its event and its fan-out a signal is there, and nobody has it yet."""
-    put(redis, event())
-    settle(redis, "E1042", State.APPLIED, signals=[signal()])
+    with redis.pipeline() as pipe:
+        outbox.keep(pipe, signal())
+        pipe.execute()
 
     one = (await ask.get(f"/v1/signals/{signal().id}")).json()
 
@@ -463,8 +465,7 @@ async def test_signals_are_filtered(ask: httpx.AsyncClient, redis: Redis) -> Non
     first, second, third = signal("1", "E1"), signal("2", "E2"), signal("3", "E3")
     tell(redis, first, "siem", "soar")
     tell(redis, second, "siem")
-    put(redis, event("3", "E3"))
-    settle(redis, "E3", State.APPLIED, signals=[third])
+    tell(redis, third)
     fail(redis, first.id, "siem")
     names = {first.id: "1", second.id: "2", third.id: "3"}
 
