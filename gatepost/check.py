@@ -3,13 +3,14 @@
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from gatepost import rotation
+from gatepost import audience, rotation
 from gatepost.processes import EXIT_MISCONFIGURED, python
 from lifecycle.check import Line
 from lifecycle.config import Config, load
@@ -49,6 +50,7 @@ def look(path: Path) -> Iterator[Line]:
         yield Line("targets", None, "not asked: that takes Redis", "look again when Redis answers")
         return
     yield from rotation.lines(redis, config.sources)
+    yield from audience.lines(redis, config, datetime.now(UTC))
     yield from _targets(path, config)
 
 

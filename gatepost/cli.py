@@ -21,7 +21,7 @@ from gatepost.listen.command import listen
 from gatepost.options import ConfigOption, HostOption, JsonOption, PortOption
 from gatepost.private_redis import NotStarted
 from gatepost.processes import Child, Supervisor, python
-from lifecycle import __version__, hearing
+from lifecycle import __version__, hearing, subscriber_view
 from lifecycle.config import CONFIG_VARIABLE, Config, config_path, load
 from lifecycle.errors import GatepostError, Malformed, Misconfigured, Unknown
 from lifecycle.failures import RETRIED
@@ -30,9 +30,10 @@ from lifecycle.log import set_up_logs
 from lifecycle.pages import PAGE_DEFAULT
 from lifecycle.queue import LANES, connect
 from lifecycle.records import Records
+from lifecycle.replay import Replay
 from lifecycle.settlement import DROPPED, RELEASED
 from lifecycle.signal import iso
-from lifecycle.times import ago
+from lifecycle.times import ago, moment_of
 
 EXIT_FAILED, EXIT_MISCONFIGURED = 1, 2
 URL_DEFAULT = "http://127.0.0.1:8080"
@@ -75,7 +76,7 @@ def _told() -> Iterator[None]:
 
 def _opened(config: str | None) -> tuple[Config, Records]:
     found = load(config_path(config))
-    return found, Records(connect(found.redis.url, patient=False))
+    return found, Records(connect(found.redis.url, patient=False), found)
 
 
 @app.command()
@@ -331,6 +332,60 @@ def drop(ids: list[str], actor: ActorOption = None, config: ConfigOption = None)
 def _ruled(event_id: str, verdict: str, actor: str | None, config: str | None) -> str:
     found, records = _opened(config)
     return SAID[records.rule(event_id, list(found.sources), verdict, actor=actor or _user())]
+
+
+@app.command()
+def subscribers(*, limit: LimitOption = PAGE_DEFAULT, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List who is told of outcomes, and how each stands: failing, paused, disabled, what waits."""
+    with _told():
+        found = load(config_path(config))
+        redis = connect(found.redis.url, patient=False)
+        page = subscriber_view.shown(redis, found, datetime.now(UTC), limit=limit)
+    show.as_json({"items": page.items, "next": page.next}) if json else show.subscribers(page.items)
+
+
+@app.command()
+def signals(  # noqa: PLR0913 - its filters
+    *,
+    signal_type: Annotated[str | None, typer.Option("--type", help="Only signals of this type.")] = None,
+    subscriber: Annotated[str | None, typer.Option(help="Only signals that went to this subscriber.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only signals of which a delivery is in this state.")] = None,
+    person: Annotated[str | None, typer.Option(help="Only signals of this person.")] = None,
+    limit: LimitOption = PAGE_DEFAULT,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """List signals, newest first, with what came of each way to a subscriber."""
+    given = {"type": signal_type, "subscriber": subscriber, "state": state, "person": person}
+    wanted = {name: value for name, value in given.items() if value is not None}
+    with _told():
+        page = _opened(config)[1].signals(wanted, limit=limit)
+    show.as_json({"items": page.items, "next": page.next}) if json else show.signals(page.items)
+
+
+@app.command()
+def replay(
+    subscriber: Annotated[str, typer.Argument(help="A name that `gatepost subscribers` shows.")],
+    *,
+    since: Annotated[str | None, typer.Option(help="All since then: 2026-03-02T09:00:00Z.")] = None,
+    signal: Annotated[str | None, typer.Option("--id", help="This signal, whatever the filters say.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All that it never took.")] = False,
+    actor: ActorOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Send signals to one subscriber again, under the ids that they have, with all attempts before them."""
+    set_up_logs("replay")
+    with _told():
+        if [since, signal, failed or None].count(None) != 2:  # noqa: PLR2004 - of three
+            raise Malformed("one of --since, --id and --failed says what is replayed", reason="replay_malformed")
+        found = load(config_path(config))
+        replaying = Replay(connect(found.redis.url, patient=False), found, subscriber)
+        by = actor or _user()
+        if since is not None:
+            enlisted = replaying.all_since(moment_of(since), actor=by)
+        else:
+            enlisted = (replaying.failed(actor=by) if signal is None else replaying.one(signal, actor=by)).enlisted
+    print(f"{subscriber}: {enlisted} {'delivery waits' if enlisted == 1 else 'deliveries wait'} that did not")
 
 
 def _user() -> str:

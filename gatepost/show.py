@@ -19,7 +19,14 @@ COLORS = {
     "kept": "yellow",
     "waiting": "yellow",
     "postponed": "yellow",
+    "active": "green",
+    "paused": "cyan",
+    "dropped": "cyan",
+    "failing": "yellow",
+    "circuit_open": "yellow",
     "held": "red",
+    "disabled": "red",
+    "unusable": "red",
     "failed": "red",
     "ok": "green",
     "unsure": "yellow",
@@ -154,6 +161,47 @@ def check(lines: Sequence[Line]) -> None:
     marks = {True: "ok", False: "wrong", None: "unsure"}
     rows = [(marks[line.ok], line.what, line.found, line.do) for line in lines]
     table(("", "what", "found", "do"), rows, empty="Nothing to look at.")
+
+
+def signals(items: Sequence[dict[str, Any]]) -> None:
+    """Print signals, a line for each way to a subscriber."""
+    nobody = {"subscriber": None, "state": None, "attempts": 0, "reason": None}
+    rows = [
+        (
+            moment(item["made_at"]),
+            way.get("item", item["id"]),
+            item["type"],
+            item["person"],
+            way["subscriber"],
+            way["state"],
+            way["attempts"],
+            way["reason"],
+        )
+        for item in items
+        for way in item["deliveries"] or [nobody]
+    ]
+    columns = ("made", "signal", "type", "person", "subscriber", "state", "attempts", "reason")
+    table(columns, rows, empty="No signals.")
+
+
+def subscribers(items: Sequence[dict[str, Any]]) -> None:
+    """Print who subscribes, and how each stands."""
+    rows = [
+        (
+            item["name"],
+            item["managed_by"],
+            item["format"],
+            item["url"],
+            item["state"],
+            item["waiting"],
+            item["failed"],
+            moment(item["last_success_at"]),
+            item["reason"],
+        )
+        for item in items
+    ]
+    columns = ("name", "managed by", "format", "url", "state", "waiting", "failed", "last success", "reason")
+    table(columns, rows, empty="Nobody subscribes.")
 
 
 def failures(items: Sequence[dict[str, Any]]) -> None:

@@ -59,6 +59,16 @@ class Replay:
             enlisted += self._enlist([way for signal in page if self._wants(signal) for way in self._ways(signal)])
         return self._done(Replayed(enlisted, None), actor)
 
+    def all_since(self, moment: datetime, *, actor: str) -> int:
+        """Do the same until nothing is left, for whoever has the time; return how many deliveries wait now."""
+        enlisted, following = 0, moment
+        while True:
+            found = self.since(following, actor=actor)
+            enlisted += found.enlisted
+            if found.next is None:
+                return enlisted
+            following = found.next
+
     def one(self, signal_id: str, *, actor: str) -> Replayed:
         """Enlist one signal, whatever the subscriber's filters say. Raises Unknown where it is none, or another's."""
         signal = outbox.told(self._redis, signal_id)

@@ -1,6 +1,5 @@
 """What a request's query may say; a name that would otherwise be ignored in silence is refused."""
 
-from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -30,15 +29,3 @@ def paging(found: dict[str, str]) -> dict[str, Any]:
 def filters(found: dict[str, str], *names: str) -> dict[str, Any]:
     """Return those of the filters that are given."""
     return {name: found[name] for name in names if name in found}
-
-
-def since(text: str) -> datetime:
-    """Read a moment with its zone (RFC 3339). Raises Malformed."""
-    words = "since is a moment with its zone, as in 2026-03-02T09:00:00Z; a + is written %2B"
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise Malformed(words, reason="since_malformed") from error
-    if found.tzinfo is None:
-        raise Malformed(words, reason="since_malformed")
-    return found

@@ -16,10 +16,11 @@ from lifecycle.replay import Replay, Replayed
 from lifecycle.sealed import Signing, public_key
 from lifecycle.subscriber_view import one, shown
 from lifecycle.subscribers import API, Subscribers
+from lifecycle.times import moment_of
 from service.api.admin import guarded
 from service.api.bodies import JSON, MERGE_PATCH, read_object
 from service.api.endpoints import page_of, read
-from service.api.queries import paging, query, since
+from service.api.queries import paging, query
 
 CHOICES = ("since", "id", "failed")
 
@@ -112,7 +113,7 @@ class SubscribersApi:
 
     def _replayed(self, name: str, **found: str) -> Replayed:
         if "since" in found:
-            moment = since(found["since"])
+            moment = moment_of(found["since"])
             return Replay(self._redis, self._config, name).since(moment, actor=API)
         if "id" in found:
             return Replay(self._redis, self._config, name).one(found["id"], actor=API)
