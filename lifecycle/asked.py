@@ -17,6 +17,7 @@ from lifecycle.errors import Conflict, Malformed, Misconfigured
 from lifecycle.faults import told
 from lifecycle.fields import Duration, Name, Section
 from lifecycle.sealed import GIVEN, V1, V1A, Made, Signing, kind_of, new_secret
+from lifecycle.ssf.events import FULL
 from lifecycle.subscriber import SECRETS_MAX, SSF_PUSH, STANDARD_WEBHOOKS, Subscriber
 
 OVERLAP_DEFAULT, OVERLAP_MAX = timedelta(hours=24), timedelta(days=7)
@@ -26,12 +27,13 @@ MASK = "***"
 _ALL = ("url", "events", "targets", "when", "headers", "requests_per_minute", "allow_private")
 KEYS = {
     STANDARD_WEBHOOKS: _ALL,
-    SSF_PUSH: (*_ALL, "token", "audience", "subject", "profile", "provisioning", "set_events"),
+    SSF_PUSH: (*_ALL, "token", "authorization", "audience", "subject", "profile", "provisioning", "set_events"),
 }
 """What may be changed, by format."""
 STANDS = ("paused", "disabled")
 SIGNING = ("signature", "secret")
-SEALED = ("headers", "token")
+BEARERS = ("token", "authorization")
+SEALED = ("headers", *BEARERS)
 KEY_CHARS_MAX = 80
 REASON = "subscriber_malformed"
 _WHOLE = "the file: found a table; "
@@ -74,7 +76,7 @@ def created(body: Mapping[str, Any], config: Config, now: datetime) -> tuple[str
     naming = _told(_Naming, _among(body, ("name", "format")))
     own = SIGNING if naming.format == STANDARD_WEBHOOKS else ()
     _check_keys(body, ("name", "format", *own, *KEYS[naming.format]))
-    empty = Made({"format": naming.format}, _first(body, now) if own else [], None, {}, now, now)
+    empty = Made({"format": naming.format}, _first(body, now) if own else [], {}, {}, now, now)
     return naming.name, _merged(empty, _among(body, KEYS[naming.format]), config, now)
 
 
@@ -131,9 +133,9 @@ def _merged(made: Made, fields: Mapping[str, Any], config: Config, now: datetime
     section = {name: value for name, value in made.section.items() if name not in fields}
     section |= {name: value for name, value in fields.items() if value is not None and name not in SEALED}
     headers = _headers(made.headers, fields["headers"]) if "headers" in fields else made.headers
-    token = fields.get("token", made.token)
-    _check_token(token)
-    found = replace(made, section=section, headers=headers, token=token)
+    bearers = {**made.bearers, **_bearers(fields)}
+    bearers = {kind: value for kind, value in bearers.items() if value is not None}
+    found = replace(made, section=section, headers=headers, bearers=bearers)
     _check(found, config, now)
     return found
 
@@ -155,10 +157,12 @@ def _is_value(value: object) -> bool:
     return value is None or (isinstance(value, str) and value != MASK and not value.startswith(("env:", "file:")))
 
 
-def _check_token(token: object) -> None:
-    is_text = isinstance(token, str) and token.isascii() and token.isprintable()
-    if token is not None and not (is_text and token):
-        raise _malformed("token", GIVEN, "printable ASCII characters")
+def _bearers(fields: Mapping[str, Any]) -> dict[str, Any]:
+    found = _among(fields, BEARERS)
+    for kind, value in found.items():
+        if value is not None and (not isinstance(value, str) or not value):
+            raise _malformed(kind, GIVEN, "a text, or null to take it away")
+    return found
 
 
 def _check(made: Made, config: Config, now: datetime) -> None:
@@ -166,11 +170,19 @@ def _check(made: Made, config: Config, now: datetime) -> None:
     try:
         found = told(lambda: made.subscriber(now), Subscriber)
         config.check_subscriber("", found)
+        _check_values(found, config)
     except Misconfigured as error:
         lines = [line.removeprefix(_WHOLE).removeprefix("allowed: ") for line in error.lines]
         raise Malformed("\n".join(lines), reason=REASON) from error
     except ValueError as error:
         raise Malformed(str(error), reason=REASON) from error
+
+
+def _check_values(found: Subscriber, config: Config) -> None:
+    """Refuse what would be empty: the values of attributes are kept only where the file says that they are told."""
+    if found.provisioning == FULL and not config.tells_values:
+        allowed = "notice, none; full where a subscriber or receiver of the configuration has it"
+        raise _malformed("provisioning", repr(FULL), allowed)
 
 
 def _check_keys(body: Mapping[str, Any], allowed: Collection[str]) -> None:

@@ -44,7 +44,8 @@ class Made:
 
     section: Mapping[str, Any]
     secrets: Sequence[Signing]
-    token: str | None = field(repr=False)
+    bearers: Mapping[str, Any] = field(repr=False)
+    """``token`` or ``authorization``, what the receiver of ``ssf_push`` knows us by."""
     headers: Mapping[str, Any] = field(repr=False)
     created_at: datetime
     updated_at: datetime
@@ -55,11 +56,10 @@ class Made:
 
     def subscriber(self, now: datetime) -> Subscriber:
         """Return what is told of signals. Raises ValidationError where it is none."""
-        raw = dict(self.section) | {"headers": {name: _given(value) for name, value in self.headers.items()}}
+        raw = dict(self.section) | {name: _given(value) for name, value in self.bearers.items()}
+        raw["headers"] = {name: _given(value) for name, value in self.headers.items()}
         if self.secrets:
             raw["secrets"] = [Secret(GIVEN, each.value) for each in self.live(now)]
-        if self.token is not None:
-            raw["token"] = Secret(GIVEN, self.token)
         return Subscriber.model_validate(raw)
 
 
@@ -97,7 +97,7 @@ def dump(name: str, made: Made, vault: Vault) -> str:
             }
             for each in made.secrets
         ],
-        "token": None if made.token is None else vault.seal(made.token, owner),
+        "bearers": {kind: vault.seal(value, owner) for kind, value in made.bearers.items()},
         "headers": {header: vault.seal(value, owner) for header, value in made.headers.items()},
         "created_at": made.created_at.isoformat(),
         "updated_at": made.updated_at.isoformat(),
@@ -118,7 +118,7 @@ def opened(name: str, kept: Mapping[str, Any], vault: Vault) -> Made:
             )
             for each in kept["secrets"]
         ],
-        token=None if kept["token"] is None else vault.open(kept["token"], owner),
+        bearers={kind: vault.open(sealed, owner) for kind, sealed in kept["bearers"].items()},
         headers={header: vault.open(sealed, owner) for header, sealed in kept["headers"].items()},
         created_at=datetime.fromisoformat(kept["created_at"]),
         updated_at=datetime.fromisoformat(kept["updated_at"]),
@@ -127,14 +127,13 @@ def opened(name: str, kept: Mapping[str, Any], vault: Vault) -> Made:
 
 def sealed_texts(kept: Mapping[str, Any]) -> list[str]:
     """Return everything of a subscriber that is sealed, as it is kept."""
-    tokens = [] if kept["token"] is None else [kept["token"]]
-    return [*(each["sealed"] for each in kept["secrets"]), *tokens, *kept["headers"].values()]
+    return [*(each["sealed"] for each in kept["secrets"]), *kept["bearers"].values(), *kept["headers"].values()]
 
 
 def without_secrets(section: Mapping[str, Any], now: datetime) -> Made:
     """Return a subscriber as far as it is not sealed; a secret that is nobody's stands where there has to be one."""
     nobodys = [Signing(new_secret(V1), now)] if section.get("format", STANDARD_WEBHOOKS) == STANDARD_WEBHOOKS else []
-    return Made(section, nobodys, None, {}, now, now)
+    return Made(section, nobodys, {}, {}, now, now)
 
 
 def new_secret(kind: str) -> str:

@@ -143,8 +143,8 @@ def _secrets(found: Shown, now: datetime) -> list[dict[str, Any]]:
         return []
     values = [(id_of(found.name, each.value), each.value) for each in found.subscriber.secrets]
     live = [_secret(known_by, kind_of(value), dated.get(known_by, {}), public_key(value)) for known_by, value in values]
-    token = found.subscriber.token
-    return [*live, _secret(id_of(found.name, token.value), BEARER, {})] if token else live
+    known_by = found.subscriber.token or found.subscriber.authorization
+    return [*live, _secret(id_of(found.name, known_by.value), BEARER, {})] if known_by else live
 
 
 def _lives(kept: Mapping[str, Any], now: datetime) -> bool:

@@ -33,6 +33,7 @@ from tests.conftest import ADMIN_TOKEN, MakeConfig, Serve
 from tests.notices import SECRETS, canonical, load, names, okta, okta_entry, signed
 from tests.redis_server import RedisServer
 from tests.seed import SALT, event, fail, hold, put, settle, signal
+from tests.transmitter import pem
 
 DOCUMENT = yaml.safe_load((Path(__file__).parents[2] / "openapi" / "openapi.yaml").read_text())
 SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -55,7 +56,7 @@ BROKEN = {
     "secrets": [
         {"id": "00000000", "kind": "v1", "created_at": "2026-03-02T09:00:00+00:00", "expires_at": None, "sealed": "x"}
     ],
-    "token": None,
+    "bearers": {},
     "headers": {},
     "created_at": "2026-03-02T09:00:00+00:00",
     "updated_at": "2026-03-02T09:00:00+00:00",
@@ -65,7 +66,7 @@ SUBSCRIBERS = {
     "siem": {"url": "https://siem.example/hook", "secrets": ["env:SIEM_WHSEC"], "headers": {"X-Team": "sec"}},
     "idp": {"format": "ssf_push", "url": "https://idp.example/events", "audience": "https://idp.example"},
 }
-SSF = {"issuer": "https://gatepost.example", "signing_keys": ["env:SIEM_WHSEC"]}
+SSF = {"issuer": "https://gatepost.example", "signing_keys": ["env:SSF_KEY"]}
 OKTA = {"authorization": SECRETS["okta"]}
 CAN_BE_WRONG = (
     "receiveNotice",
@@ -188,6 +189,11 @@ def test_examples_are_the_fixtures() -> None:
     shown = {name: example["value"] for name, example in content["examples"].items()}
 
     assert shown == {name: json.loads(load(name).notice.body) for name in shown}
+
+
+@pytest.fixture(autouse=True)
+def _ssf_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSF_KEY", pem())
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from service.app import create_app
 from tests.conftest import MakeConfig, open_client
 from tests.seed import SALT
 from tests.service.api.subscribing import HEADER, OWN, URL, make, reason, show, signing
+from tests.transmitter import pem
 
 
 async def test_old_secret_signs_until_its_end(ask: httpx.AsyncClient, redis: Redis, found: Config) -> None:
@@ -114,7 +115,7 @@ async def test_push_stream_has_a_token_that_is_never_shown(
 ) -> None:
     """Security Event Tokens are signed by the transmitter's key; the receiver's bearer is changed like a field."""
     redis.set("gatepost:vault-salt", SALT)
-    monkeypatch.setenv("SSF_KEY", "a private key, which is not read here")
+    monkeypatch.setenv("SSF_KEY", pem())
     found = config(ssf={"issuer": "https://gatepost.example", "signing_keys": ["env:SSF_KEY"]})
     asked = {"name": "idp", "format": "ssf_push", "url": URL, "audience": "https://idp.example", "subject": "iss_sub"}
 
@@ -126,12 +127,20 @@ async def test_push_stream_has_a_token_that_is_never_shown(
         none = await client.patch("/v1/subscribers/idp", json={"token": None})
         refused = [
             await client.patch("/v1/subscribers/idp", json={"token": "line\nbreak"}),
+            await client.patch("/v1/subscribers/idp", json={"token": ["x"]}),
+            await client.patch("/v1/subscribers/idp", json={"token": "x", "authorization": "y"}),
+            await client.patch("/v1/subscribers/idp", json={"provisioning": "full"}),
             await client.post("/v1/subscribers/idp/rotate"),
         ]
+        whole = await client.patch("/v1/subscribers/idp", json={"authorization": f"Basic {HEADER}"})
 
     assert (made.status_code, made.json()["secret"], made.json()["public_key"]) == (201, None, None)
     assert [each["kind"] for each in made.json()["secrets"]] == ["bearer"]
     assert (changed.json()["profile"], changed.json()["subject"], tokens) == ("legacy", "iss_sub", [f"{HEADER}-2"])
     assert none.json()["secrets"] == []
-    assert [reason(answer) for answer in refused] == [(400, "subscriber_malformed")] * 2
-    assert HEADER not in made.text + changed.text + none.text + refused[0].text
+    assert [reason(answer) for answer in refused] == [(400, "subscriber_malformed")] * 5
+    assert "token: found what was given" in refused[0].json()["detail"]
+    assert "not both" in refused[2].json()["detail"]
+    assert "provisioning: found 'full'; allowed: notice, none" in refused[3].json()["detail"]
+    assert [each["kind"] for each in whole.json()["secrets"]] == ["bearer"]
+    assert HEADER not in made.text + changed.text + none.text + whole.text + refused[0].text

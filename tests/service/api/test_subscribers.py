@@ -124,7 +124,7 @@ async def test_list_has_everybody_a_page_at_a_time(ask: httpx.AsyncClient) -> No
         ({"targets": ["desk"]}, "targets: found 'desk'; allowed: crm"),
         ({"when": "nobody == 1"}, "when: found 'nobody == 1'; allowed: "),
         ({"when": "person.email"}, "when: found 'person.email'; allowed: "),
-        ({"headers": {"Host": "x"}}, "headers.Host: found 'Host'; allowed: the name of a header"),
+        ({"headers": {"Host": "x"}}, "headers.Host: found a literal; allowed: the name of a header"),
         ({"headers": {"X-A": "é"}}, "headers.X-A: found what was given, which is not shown; allowed: at most 1000"),
         ({"headers": {"X-A": 7}}, "headers.X-A: found a number; allowed: the value itself"),
         ({"headers": {"X-A": "***"}}, "headers.X-A: found the mask; allowed: the value itself"),
