@@ -133,7 +133,7 @@ async def office(redis: Redis, config: MakeConfig, monkeypatch: pytest.MonkeyPat
             carriers = partial(Carrier, ports=frozenset({443}), connections_max=ON_THEIR_WAY_MAX)
             post = Post(wire, known, FORMATS, carriers)
             stack.push_async_callback(stop, post)
-            return Office(found, redis, wire, known, FanOut(wire, known, post.wake), post, Records(redis))
+            return Office(found, redis, wire, known, FanOut(wire, known, post.wake), post, Records(redis, found))
 
         yield open_
 

@@ -2,9 +2,14 @@
 
 import asyncio
 
-from lifecycle import keys
+from datetime import UTC, datetime
+
+from lifecycle import asked, keys
 from lifecycle.roster import Roster
+from lifecycle.subscribers import Subscribers
+from tests.seed import SALT
 from tests.workers.outbox.conftest import Open, signal
+from workers.outbox.lane import dismiss
 
 NOWHERE = "http://127.0.0.1:9/"
 
@@ -75,3 +80,23 @@ async def test_signal_that_cannot_be_read_holds_up_no_other(office: Open) -> Non
 
     assert await here.spread() == 1
     assert here.redis.xlen(keys.OUTBOX) == 0
+
+
+async def test_signals_wait_for_one_whose_secrets_no_key_opens(office: Open) -> None:
+    """What it wants is known: nothing is lost while the key is missing, nothing is sent, and nobody is dismissed."""
+    here = await office(NOWHERE)
+    here.redis.set(keys.SALT, SALT)
+    now, body = datetime.now(UTC), {"name": "soar", "url": "https://soar.example", "events": ["person.suspended"]}
+    Subscribers(here.redis, here.config).create(*asked.created(body, here.config, now), actor="test")
+    keyless = here.config.model_copy(update={"service": here.config.service.model_copy(update={"admin_tokens": []})})
+    here.known.config = keyless
+    here.keep(signal("1"), signal("2", type_="person.deleted"))
+
+    told = await here.spread()
+    dismiss(here.redis, here.known)
+    await here.send()
+
+    assert told == 3
+    assert set(here.known.roster.subscribers) == {"siem"}
+    assert here.redis.hget(keys.subscriber("soar"), "waiting") == b"1"
+    assert here.delivery(signal("1"), "soar")["tried"] == []
