@@ -1,7 +1,6 @@
 """Fan-out: each signal once to each that wants it, whoever does it and however often."""
 
 import asyncio
-
 from datetime import UTC, datetime
 
 from lifecycle import asked, keys
