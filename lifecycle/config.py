@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, model_validator
 
+from lifecycle.addresses import check_url
 from lifecycle.directory import Directory
 from lifecycle.errors import Misconfigured
 from lifecycle.event import OPERATOR, OURSELVES
@@ -137,10 +138,11 @@ class Config(Section):
         if each.format == SSF_PUSH and self.ssf is None:
             msg = f"{where}format: {SSF_PUSH} needs [ssf] with issuer and signing_keys"
             raise ValueError(msg)
-        if not each.allow_private and each.port not in self.signals.ports:
-            allowed = ", ".join(map(str, self.signals.ports))
-            msg = f"{where}url: found port {each.port}; allowed by signals.ports: {allowed}"
-            raise ValueError(msg)
+        try:
+            check_url(each.url, allow_private=each.allow_private, ports=self.signals.ports)
+        except ValueError as error:
+            msg = f"{where}url: {error}"
+            raise ValueError(msg) from error
         for target in sorted(set(each.targets or ()) - self.targets.keys()):
             allowed = ", ".join(self.targets) or "nothing, for none is configured"
             msg = f"{where}targets: found {target!r}; allowed: {allowed}"

@@ -2,7 +2,6 @@
 
 import re
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -17,7 +16,6 @@ from lifecycle.ssf.section import Shape
 HEADERS_MAX, HEADER_CHARS_MAX = 20, 1_000
 SECRETS_MAX = 10
 REQUESTS_PER_MINUTE_MAX = 600_000
-PORTS: Final = {"https": 443, "http": 80}
 STANDARD_WEBHOOKS: Final = "standard_webhooks"
 SSF_PUSH: Final = "ssf_push"
 SSF_POLL: Final = "ssf_poll"
@@ -96,9 +94,6 @@ class Subscriber(Shape):
         if self.token and self.authorization:
             msg = "authorization: allowed: token or authorization, not both"
             raise ValueError(msg)
-        if urlsplit(self.url).scheme == "http" and not self.allow_private:
-            msg = "url: http:// is for private addresses with allow_private = true; allowed: https://"
-            raise ValueError(msg)
         return self
 
     def _check_webhooks(self) -> None:
@@ -131,12 +126,6 @@ class Subscriber(Shape):
 
     def _items(self, signal: Told) -> list[str]:
         return [signal.id] if self.format == STANDARD_WEBHOOKS else sets.items(signal, self, self.set_events)
-
-    @property
-    def port(self) -> int:
-        """The port of its URL."""
-        parts = urlsplit(self.url)
-        return parts.port or PORTS[parts.scheme]
 
     def header_values(self) -> dict[str, str]:
         """Return its own headers as they are sent."""

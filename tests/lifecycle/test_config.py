@@ -144,7 +144,12 @@ REFUSALS: list[tuple[dict[str, Any], str, str, str]] = [
     ({"policy": {"scope": 7}}, "policy.scope", "7", "a CEL expression is a text"),
     ({"policy": {"grants": [{"when": "true"}]}}, "policy.grants.0", "a table", "groups or roles, or both"),
     ({"policy": {"nesting": {"a": ["b"], "b": ["a"]}}}, "policy", "a table", "groups that do not contain themselves"),
-    ({"subscribers": {"siem": SIEM | {"url": "http://siem"}}}, "subscribers.siem", "a table", "https://"),
+    (
+        {"subscribers": {"siem": SIEM | {"url": "http://siem"}}},
+        "the file",
+        "a table",
+        "subscribers.siem.url: allowed: https://",
+    ),
     (
         {"subscribers": {"siem": SIEM | {"events": ["person.suspendd"]}}},
         "subscribers.siem.events.0",

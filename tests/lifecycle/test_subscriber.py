@@ -90,7 +90,6 @@ def test_signal_for_one_subscriber_is_for_nobody_else_and_passes_its_filters() -
 @pytest.mark.parametrize(
     ("section", "fault"),
     [
-        ({"url": "http://siem.example"}, "allow_private"),
         ({"secrets": []}, "secrets"),
         ({"secrets": [Secret("env:X", "whsec_short")]}, "env:X"),
         ({"headers": {"Host": "x"}}, "allowed: the name of a header"),
