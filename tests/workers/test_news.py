@@ -2,24 +2,28 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 from redis import Redis
 
+from lifecycle import keys
 from lifecycle.config import Config
 from lifecycle.event import Event, Kind, State
 from lifecycle.person import Person
 from lifecycle.secrets import Secret
-from lifecycle.signal import Signal
+from lifecycle.signal import Signal, Told
 from lifecycle.ssf import sets
 from lifecycle.ssf.section import Receiver, Ssf
 from lifecycle.ssf.signing import Signing
 from tests.checklist.encounter import Encounter, Proceed
 from tests.strict_receiver import PROV, RISC, StrictReceiver, Taken
 from tests.transmitter import AUDIENCE, ISSUER, kept, ssf, subscriber
-from tests.workers.fake_scim import Said, reply
+from tests.workers.conftest import MakeStage
+from tests.workers.fake_scim import FakeScim, Said, reply
 from tests.workers.stories import AT, BO, event, person
 from workers.outcome import Result
 from workers.signals import signals_for
@@ -199,6 +203,28 @@ def test_attempt_does_not_show_what_is_personal(meet: Meet) -> None:
 
     assert agreement.values["title"] == "Agent"
     assert "'title': 'Agent'" not in repr(agreement)
+
+
+@pytest.mark.parametrize("provisioning", ["notice", "full"])
+def test_what_is_kept_of_a_signal_makes_its_tokens(make_stage: MakeStage, fake: FakeScim, provisioning: str) -> None:
+    """The whole way of a joiner: from the event to what a receiver reads."""
+    stage = make_stage(crm=fake)
+    who = subscriber(provisioning=provisioning)
+    stage.world = replace(
+        stage.world, config=stage.config.model_copy(update={"ssf": ssf(), "subscribers": {"siem": who}})
+    )
+    stage.hear(event(Kind.JOINER, **BO))
+
+    stage.work()
+
+    names: Any = stage.redis.zrange(keys.SIGNALS, 0, -1)
+    record: Any = stage.redis.hgetall(keys.signal(names[0].decode()))
+    signal = Told.of(record)
+    (item,) = sets.items(signal, who, None)
+    strict, signing = StrictReceiver(ISSUER, AUDIENCE, Signing(ssf()).public()), Signing(ssf())
+    token = strict.take(sets.token(signing, ISSUER, signal, item, who), datetime.now(UTC))
+    assert (token.uri, "Agent" in str(token.event)) == (f"{PROV}create:{provisioning}", provisioning == "full")
+    assert ("values" in signal.facts) is (provisioning == "full")
 
 
 @pytest.mark.parametrize("provisioning", ["none", "notice", "full"])
