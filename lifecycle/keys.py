@@ -49,7 +49,12 @@ gatepost:subscriber-names                    set     who subscribes, for the met
 gatepost:subscribers-revision               string  counts every change of who subscribes to what; never expires
 gatepost:subscribers-lock                   string  whoever makes or deletes one now; a minute
 gatepost:vault-salt                         string  the salt of the keys that seal; never expires
-gatepost:streams                            hash    the streams of Shared Signals receivers, JSON by id; until deleted
+gatepost:streams                            hash    the streams of Shared Signals receivers, JSON by id, each with its
+                                                    authorization sealed; until deleted
+gatepost:excluded:STREAM                    set     subjects that its receiver removed from it; until added again
+gatepost:verified:STREAM                    string  that its receiver just asked for a verification; a minute
+gatepost:ssf-token:DIGEST                   string  whose a receiver's token is, JSON, by its SHA-256; until it expires
+gatepost:ssf-tries:BUCKET                   string  how often a client asked for something of late; a minute
 gatepost:owners:TARGET                      hash    person key by account id, as settled; never expires
 gatepost:groups:TARGET                      hash    group id by display name, the ids that policy names; GROUPS_TTL
 gatepost:capabilities:TARGET                string  what a target says it can and has, JSON; CAPABILITIES_TTL
@@ -263,6 +268,26 @@ def failed(subscriber: str) -> str:
 def subscriber(name: str) -> str:
     """Name how a subscriber stands."""
     return f"gatepost:subscriber:{name}"
+
+
+def excluded(stream: str) -> str:
+    """Name the subjects that a stream does not tell of."""
+    return f"gatepost:excluded:{stream}"
+
+
+def verified(stream: str) -> str:
+    """Name that a verification of a stream was just asked for."""
+    return f"gatepost:verified:{stream}"
+
+
+def ssf_token(digest: str) -> str:
+    """Name whose a token is."""
+    return f"gatepost:ssf-token:{digest}"
+
+
+def ssf_tries(bucket: str) -> str:
+    """Name how often a client asked of late."""
+    return f"gatepost:ssf-tries:{bucket}"
 
 
 def groups(target: str) -> str:

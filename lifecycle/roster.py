@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 from redis import Redis
@@ -17,11 +17,14 @@ from lifecycle import keys
 from lifecycle.config import Config
 from lifecycle.errors import Refused
 from lifecycle.sealed import opened, without_secrets
+from lifecycle.ssf import streams
 from lifecycle.subscriber import Subscriber
 from lifecycle.vault import Vault
 
 LEAVING = "leaving"
 """The mark of one that is being deleted: nobody subscribes by that name."""
+Found = TypeVar("Found")
+
 UNFIT = "what is kept of it does not fit this version or configuration"
 
 
@@ -50,15 +53,21 @@ class Roster(NamedTuple):
 
 def roster(redis: Redis, config: Config, now: datetime | None = None) -> Roster:
     """Return who subscribes now; what is wrong with one keeps none of the others away."""
+    vault = Vault.of(redis, config)
     # The revision first: what changes after it was read is a later one's.
-    found = _made(redis, revision(redis), Vault.of(redis, config), now or datetime.now(UTC))
+    found = _made(redis, revision(redis), vault, now or datetime.now(UTC))
+    joined = streams.joined(redis, config, vault)
     # Whoever is in the file is as the file says.
     return found._replace(
-        subscribers={**found.subscribers, **config.subscribers},
-        unopened={name: each for name, each in found.unopened.items() if name not in config.subscribers},
-        unusable={name: why for name, why in found.unusable.items() if name not in config.subscribers},
-        made={name: each for name, each in found.made.items() if name not in config.subscribers},
+        subscribers={**found.subscribers, **joined.subscribers, **config.subscribers},
+        unopened={**_without(found.unopened, config), **joined.unopened},
+        unusable={**_without(found.unusable, config), **joined.unusable},
+        made=_without(found.made, config),
     )
+
+
+def _without(found: Mapping[str, Found], config: Config) -> dict[str, Found]:
+    return {name: each for name, each in found.items() if name not in config.subscribers}
 
 
 def revision(redis: Redis) -> int:
