@@ -31,6 +31,7 @@ from service.intake import Intake
 from service.keys import Fetcher, IssuerKeys
 from service.sources import SOURCES
 from service.sources.base import UNSIGNED, Assurance, Setup
+from service.ssf.transmitter import Transmitter
 
 
 def create_app(config: Config) -> Starlette:
@@ -45,6 +46,7 @@ def create_app(config: Config) -> Starlette:
     api = Api(Records(redis, config), hooks, list(sources), config.policy.restore_within)
     tokens = [token.value for token in config.service.admin_tokens]
     health = Health(redis, registry)
+    transmitter = Transmitter(redis, config, config.ssf) if config.ssf else None
     fetcher = Fetcher([each.setup.keys for each in sources.values() if isinstance(each.setup.keys, IssuerKeys)], intake)
 
     @asynccontextmanager
@@ -54,6 +56,8 @@ def create_app(config: Config) -> Starlette:
         await fetcher.ask_first()
         yield
         await end(beside)
+        if transmitter:
+            await transmitter.close()
         await intake.close()
         redis.close()
 
@@ -66,6 +70,7 @@ def create_app(config: Config) -> Starlette:
             Route("/openapi.yaml", openapi),
             *api.routes(tokens),
             *SubscribersApi(redis, config).routes(tokens),
+            *(transmitter.routes() if transmitter else ()),
         ],
         exception_handlers={
             GatepostError: problems.on_error,

@@ -1,0 +1,137 @@
+"""The status of a stream, and its verification."""
+
+from typing import Any
+
+from redis import Redis
+
+from lifecycle import keys
+from lifecycle.ssf.status import set_status
+from tests.service.ssf.conftest import Tell
+from tests.service.ssf.receiver import PUSH, Receiver, ids, names
+from tests.strict_receiver import RISC
+from tests.transmitter import signal
+
+ONE = [RISC + "account-disabled"]
+
+
+async def test_paused_holds_and_disabled_drops(siem: Receiver, tell: Tell, redis: Redis) -> None:
+    """SSF section 8.1.2.1; what was there before goes as well when the stream is disabled."""
+    stream = await siem.create(events_requested=ONE)
+    told = stream["stream_id"]
+    await siem.set_status(told, "paused")
+    await tell(signal())
+    assert await siem.poll(stream) == []
+    assert redis.llen(keys.polled(told)) == 1
+
+    await siem.set_status(told, "disabled", reason="no longer")
+    await tell(signal(event="hris:evt-2"))
+    assert (await siem.status(told))["reason"] == "no longer"
+    assert (redis.llen(keys.polled(told)), redis.hget(keys.subscriber(told), "waiting")) == (0, b"0")
+
+    await siem.set_status(told, "enabled")
+    await tell(signal(event="hris:evt-3"))
+    assert [each.claims["jti"] for each in await siem.poll(stream)] != []
+    assert await siem.status(told) == {"stream_id": told, "status": "enabled"}
+
+
+async def test_receiver_is_not_told_what_it_did_itself_and_is_of_what_we_do(
+    siem: Receiver, tell: Tell, redis: Redis
+) -> None:
+    """SSF section 8.1.5; while the stream is paused, that it is so is all that comes."""
+    stream = await siem.create(events_requested=ONE)
+    told = stream["stream_id"]
+    await siem.set_status(told, "paused")
+    await siem.set_status(told, "enabled")
+    await tell(signal())
+
+    set_status(redis, told, "paused", "Maintenance", "operator")
+    await tell()
+    [paused] = await siem.poll(stream)
+    assert (names([paused]), paused.event) == (["stream-updated"], {"status": "paused", "reason": "Maintenance"})
+    assert await siem.poll(stream, ack=ids([paused])) == []
+
+    set_status(redis, told, "enabled", None, "operator")
+    await tell()
+    came = await siem.poll(stream)
+    assert names(came) == ["account-disabled", "stream-updated"]
+    assert came[1].event == {"status": "enabled"}
+
+
+async def test_receiver_ends_no_pause_but_its_own(siem: Receiver, redis: Redis) -> None:
+    """403 while the operator's lasts; a stream that failed for too long it may enable."""
+    told = (await siem.create())["stream_id"]
+    body = {"stream_id": told, "status": "enabled"}
+
+    set_status(redis, told, "paused", None, "operator")
+    assert (await siem.ask("POST", "status_endpoint", json=body)).status_code == 403
+    assert (await siem.status(told))["status"] == "paused"
+    redis.hdel(keys.subscriber(told), "paused_at")
+    redis.hset(
+        keys.subscriber(told), mapping={"disabled_at": 1, "reason": "failing", "failing_since": 1, "failures": 9}
+    )
+    assert await siem.status(told) == {"stream_id": told, "status": "disabled", "reason": "failing"}
+    await siem.set_status(told, "enabled")
+    assert redis.hgetall(keys.subscriber(told)) == {}
+
+
+async def test_malformed_status_changes_nothing(siem: Receiver) -> None:
+    """400 for any other word."""
+    told = (await siem.create())["stream_id"]
+    for more in ({}, {"status": "stopped"}, {"status": None}, {"status": "paused", "reason": 5}):
+        answer = await siem.ask("POST", "status_endpoint", json={"stream_id": told} | more)
+        assert answer.status_code == 400
+    assert (await siem.status(told))["status"] == "enabled"
+    assert len((await siem.set_status(told, "paused", reason="x" * 9_000))["reason"]) == 500
+
+
+# ---- verification
+
+
+async def test_verification_is_asked_for_once_in_a_while(siem: Receiver, tell: Tell, redis: Redis) -> None:
+    """429 says when; the interval is told with the stream."""
+    stream = await siem.create(events_requested=ONE)
+    told = stream["stream_id"]
+    await siem.verify(told, "first")
+
+    answer = await siem.ask("POST", "verification_endpoint", json={"stream_id": told})
+    assert answer.status_code == 429
+    assert 1 <= int(answer.headers["retry-after"]) <= stream["min_verification_interval"] == 60
+    redis.delete(keys.verified(told))
+    await siem.verify(told)
+    await tell()
+    came = await siem.poll(stream)
+    assert sorted((each.event for each in came), key=len) == [{}, {"state": "first"}]
+
+
+async def test_state_comes_back_as_it_was(siem: Receiver, tell: Tell, redis: Redis) -> None:
+    """Whatever text it is, up to a bound."""
+    stream = await siem.create(events_requested=ONE)
+    told = {"stream_id": stream["stream_id"]}
+    for state in ("", '\x00\N{SNOWMAN}\U0001f40d"\\', "x" * 2_000):
+        redis.delete(keys.verified(stream["stream_id"]))
+        await siem.verify(stream["stream_id"], state)
+        await tell()
+        [came] = await siem.poll(stream)
+        assert came.event == {"state": state}
+        await siem.poll(stream, ack=ids([came]))
+    states: list[Any] = [5, ["x"], {}, "x" * 2_001]
+    answers = [await siem.ask("POST", "verification_endpoint", json=told | {"state": state}) for state in states]
+    assert [answer.status_code for answer in answers] == [400] * 4
+
+
+async def test_verification_goes_the_way_of_the_stream(siem: Receiver, tell: Tell, redis: Redis) -> None:
+    """Held while it is paused, pushed where it is pushed, and refused where it could go nowhere."""
+    stream = await siem.create()
+    pushed = await siem.create(delivery={"method": PUSH, "endpoint_url": "https://siem.example/events"})
+    await siem.set_status(stream["stream_id"], "paused")
+    for each in (stream, pushed):
+        await siem.verify(each["stream_id"])
+    await tell()
+
+    assert await siem.poll(stream) == []
+    await siem.set_status(stream["stream_id"], "enabled")
+    assert names(await siem.poll(stream)) == ["verification"]
+    assert redis.zcard(keys.lines(pushed["stream_id"])) == 1
+    await siem.set_status(stream["stream_id"], "disabled")
+    body = {"stream_id": stream["stream_id"]}
+    assert (await siem.ask("POST", "verification_endpoint", json=body)).status_code == 400
