@@ -1,7 +1,8 @@
 """``openapi.yaml`` is a document of OpenAPI 3.1, names the routes that exist, and tells the truth of their answers."""
 
+import asyncio
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,13 @@ from lifecycle.signal import ALL_TYPES, TYPES
 from lifecycle.subscriber_view import STATES
 from service.app import create_app
 from service.sources import standard_webhooks
+from service.ssf.tokens import TRIES_MAX, Tokens
+from service.ssf.transmitter import SUBJECT_CHANGES_MAX
 from tests.conftest import ADMIN_TOKEN, MakeConfig, Serve
 from tests.notices import SECRETS, canonical, load, names, okta, okta_entry, signed
 from tests.redis_server import RedisServer
 from tests.seed import SALT, event, fail, hold, put, settle, signal
-from tests.transmitter import pem
+from tests.transmitter import ISSUER, pem
 
 DOCUMENT = yaml.safe_load((Path(__file__).parents[2] / "openapi" / "openapi.yaml").read_text())
 SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -66,8 +69,9 @@ SUBSCRIBERS = {
     "siem": {"url": "https://siem.example/hook", "secrets": ["env:SIEM_WHSEC"], "headers": {"X-Team": "sec"}},
     "idp": {"format": "ssf_push", "url": "https://idp.example/events", "audience": "https://idp.example"},
 }
-SSF = {"issuer": "https://gatepost.example", "signing_keys": ["env:SSF_KEY"]}
 OKTA = {"authorization": SECRETS["okta"]}
+RECEIVER_SECRET = "a-receivers-secret"
+FORM = {"grant_type": "client_credentials", "client_id": "siem", "client_secret": RECEIVER_SECRET}
 CAN_BE_WRONG = (
     "receiveNotice",
     "listEvents",
@@ -79,6 +83,15 @@ CAN_BE_WRONG = (
     "changeSubscriber",
     "rotateSubscriber",
     "replaySubscriber",
+    "issueToken",
+    "createStream",
+    "updateStream",
+    "replaceStream",
+    "setStreamStatus",
+    "addSubject",
+    "removeSubject",
+    "verifyStream",
+    "pollStream",
 )
 """The operations with a body or a parameter that not every text fits."""
 BOUNDED = settings(
@@ -191,19 +204,24 @@ def test_examples_are_the_fixtures() -> None:
     assert shown == {name: json.loads(load(name).notice.body) for name in shown}
 
 
-@pytest.fixture(autouse=True)
-def _ssf_key(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def transmitter(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Give ``[ssf]`` with a receiver of each profile."""
     monkeypatch.setenv("SSF_KEY", pem())
+    monkeypatch.setenv("SIEM_SECRET", RECEIVER_SECRET)
+    siem = {"secrets": ["env:SIEM_SECRET"], "audience": "https://siem.acme.example"}
+    receivers = {"siem": siem, "old": siem | {"profile": "legacy"}}
+    return {"issuer": ISSUER, "signing_keys": ["env:SSF_KEY"], "receivers": receivers}
 
 
 @pytest.fixture
-def app(config: MakeConfig) -> Starlette:
-    """Give a receiver with a source of each kind of answer."""
+def app(config: MakeConfig, transmitter: dict[str, Any]) -> Starlette:
+    """Give a receiver with a source of each kind of answer, and a transmitter."""
     okta = {"adapter": "okta", "secrets": ["env:OKTA_HOOK_SECRET"]}
     hris = {"adapter": "standard_webhooks", "secrets": ["env:HRIS_WHSEC"]}
     tokens = {"adapter": "ssf", "issuer": "https://idp.example", "audience": "us", "jwks_uri": "http://127.0.0.1:9"}
     sources = {"okta": okta, "hris": hris, "azure": okta | {"adapter": "event_grid"}, "tokens": tokens}
-    return create_app(config(sources=sources, subscribers=SUBSCRIBERS, ssf=SSF))
+    return create_app(config(sources=sources, subscribers=SUBSCRIBERS, ssf=transmitter))
 
 
 DESCRIBED = {"okta": "OktaEventHook", "standard_webhooks": "CanonicalNotice"}
@@ -345,8 +363,100 @@ def of_operations() -> Iterator[Question]:
         yield operation, OPERATIONS[operation][1], {}
 
 
+STREAM_OPERATIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "readStreams": ("params", {}),
+    "createStream": ("json", {}),
+    "updateStream": ("json", {}),
+    "replaceStream": ("json", {}),
+    "deleteStream": ("params", {}),
+    "readStreamStatus": ("params", {}),
+    "setStreamStatus": ("json", {"status": "enabled"}),
+    "addSubject": ("json", {"subject": {"format": "email", "email": "bo.ray@acme.example"}}),
+    "removeSubject": ("json", {"subject": {"format": "email", "email": "bo.ray@acme.example"}}),
+    "verifyStream": ("json", {}),
+    "pollStream": ("json", {"returnImmediately": True}),
+}
+"""Where each is told of which stream, and what else it has to be told."""
+
+
+def of_stream(operation: str, stream_id: str, token: str, **more: Any) -> Question:  # noqa: ANN401 - JSON
+    """Ask something of a stream."""
+    where, told = STREAM_OPERATIONS[operation]
+    found = told | more | ({} if operation in {"createStream", "pollStream"} else {"stream_id": stream_id})
+    headers = {"authorization": f"Bearer {token}"}
+    return operation, OPERATIONS[operation][1].format(stream_id=stream_id), {where: found, "headers": headers}
+
+
+def of_discovery() -> Iterator[Question]:
+    """Ask what receivers find without a token."""
+    for operation in ("ssfConfiguration", "sseConfiguration", "riscConfiguration", "jwks", "authorizationServer"):
+        yield operation, OPERATIONS[operation][1], {}
+
+
+def of_wrong_receivers(stream_id: str, token: str, powerless: str) -> Iterator[Question]:
+    """Ask for what is refused: without a good token, of no stream, and in no words that are known."""
+    for operation in STREAM_OPERATIONS:
+        for bearer in ("unknown", powerless):
+            yield of_stream(operation, stream_id, bearer)
+        name, path, options = of_stream(operation, "nothing", token)
+        yield name, path, options
+        if OPERATIONS[operation][0] not in {"get", "delete"}:
+            _, path, _ = of_stream(operation, stream_id, token)
+            for body in (b"{", b" " * 131_073):
+                yield name, path, {"content": body, "headers": options["headers"]}
+    for operation in ("readStreamStatus", "deleteStream"):
+        yield operation, OPERATIONS[operation][1], {"headers": {"authorization": f"Bearer {token}"}}
+
+
+def of_receivers(redis: Redis, stream_id: str, token: str) -> Iterator[Question]:
+    """Ask for what a receiver gets, and for too much of it."""
+    for operation in STREAM_OPERATIONS.keys() - {"deleteStream"}:
+        yield of_stream(operation, stream_id, token)
+    yield "readStreams", "/ssf/streams", {"headers": {"authorization": f"Bearer {token}"}}
+    yield of_stream("verifyStream", stream_id, token)
+    redis.sadd(f"gatepost:excluded:{stream_id}", *range(10_000))
+    yield of_stream("removeSubject", stream_id, token, subject={"format": "opaque", "id": "x"})
+    Tokens(redis, {}).tries("subjects", "siem")
+    for bucket in redis.keys("gatepost:ssf-tries:*"):
+        redis.set(bucket, SUBJECT_CHANGES_MAX, keepttl=True)
+    for operation in ("addSubject", "removeSubject"):
+        yield of_stream(operation, stream_id, token)
+    yield of_stream("deleteStream", stream_id, token)
+
+
+def of_clients() -> Iterator[Question]:
+    """Ask for each of the answers that whoever wants a token gets."""
+    yield "issueToken", "/ssf/token", {"data": FORM}
+    yield "issueToken", "/ssf/token", {"data": FORM | {"grant_type": "password"}}
+    yield "issueToken", "/ssf/token", {"data": FORM | {"client_secret": "x" * 9_000}}
+    for _ in range(TRIES_MAX):
+        yield "issueToken", "/ssf/token", {"data": FORM | {"client_secret": "guess"}}
+
+
+async def ask_as_receivers(
+    client: httpx.AsyncClient, redis: Redis, ask: Callable[[Iterable[Question]], Awaitable[None]]
+) -> list[asyncio.Task[None]]:
+    """Ask all that receivers ask; return those who still wait for something to come."""
+    token = str((await client.post("/ssf/token", data=FORM)).json()["access_token"])
+    powerless = Tokens(redis, {}).issue("siem", RECEIVER_SECRET, [])
+    created = await client.post("/ssf/streams", json={}, headers={"authorization": f"Bearer {token}"})
+    stream_id = created.json()["stream_id"]
+    waiting = [asyncio.create_task(_wait(client, stream_id, token)) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    await ask([of_stream("pollStream", stream_id, token, returnImmediately=False)])
+    await ask(of_discovery())
+    await ask(of_clients())
+    await ask(of_wrong_receivers(stream_id, token, powerless))
+    await ask(of_receivers(redis, stream_id, token))
+    await ask([of_stream("createStream", "", token)])
+    return waiting
+
+
 def of_what_needs_redis() -> Iterator[Question]:
     """Ask everything that cannot be answered without Redis."""
+    yield "issueToken", "/ssf/token", {"data": FORM}
+    for operation in STREAM_OPERATIONS:
+        yield of_stream(operation, "nothing", "unknown")
     for operation, (_, path) in OPERATIONS.items():
         if path.startswith("/v1/") or operation in {"ready", "metrics"}:
             options = {"headers": ADMIN, **WITHOUT_REDIS.get(operation, {})}
@@ -373,7 +483,9 @@ async def test_every_documented_answer_exists(
     await ask(of_operators([failure["id"] for failure in failures]))
     await ask(of_subscribers())
     await ask(of_operations())
+    waiting = await ask_as_receivers(client, redis, ask)
     redis_server.kill()
+    await asyncio.gather(*waiting)
     await ask(of_what_needs_redis())
 
     documented = {
@@ -385,11 +497,19 @@ async def test_every_documented_answer_exists(
     assert seen == documented
 
 
+async def _wait(client: httpx.AsyncClient, stream_id: str, token: str) -> None:
+    await client.post(f"/ssf/poll/{stream_id}", json={}, headers={"authorization": f"Bearer {token}"})
+
+
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
-def test_running_receiver_answers_as_documented(serve: Serve, redis: Redis, mode: schemathesis.GenerationMode) -> None:
+def test_running_receiver_answers_as_documented(
+    serve: Serve, redis: Redis, mode: schemathesis.GenerationMode, transmitter: dict[str, Any]
+) -> None:
     """Schemathesis asks over the network, with right values and wrong ones: no fault, no undocumented answer."""
     seeded(redis)
-    served = serve(subscribers=SUBSCRIBERS, ssf=SSF)
+    served = serve(subscribers=SUBSCRIBERS, ssf=transmitter)
+    token = httpx.post(f"{served.url}/ssf/token", data=FORM).json()["access_token"]
+    receiver = {"authorization": f"Bearer {token}"}
     document = schemathesis.openapi.from_dict(DOCUMENT)
 
     for operation_id in OPERATIONS if mode is schemathesis.GenerationMode.POSITIVE else CAN_BE_WRONG:
@@ -398,7 +518,8 @@ def test_running_receiver_answers_as_documented(serve: Serve, redis: Redis, mode
         @BOUNDED
         @given(case=operation.as_strategy(generation_mode=mode))
         def ask(case: schemathesis.Case[Any]) -> None:
-            case.call_and_validate(base_url=served.url, headers=ADMIN, checks=CHECKS, timeout=30)
+            headers = receiver if case.path.startswith("/ssf/") else ADMIN
+            case.call_and_validate(base_url=served.url, headers=headers, checks=CHECKS, timeout=30)
 
         ask()
 
