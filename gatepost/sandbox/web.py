@@ -103,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
         """Answer one request, or cut the connection."""
         length = self._length()
         if length is None or length > BODY_BYTES_MAX:
-            self._refuse(Answer(411 if length is None else 413))
+            self._refuse(Answer(411 if length is None else 413, headers={"connection": "close"}))
             return
         url = urlsplit(self.path)
         request = Request(
