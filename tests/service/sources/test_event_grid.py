@@ -262,7 +262,6 @@ def test_secret_beside_a_tenant_is_refused() -> None:
         (QUERY, "", ORIGIN),
         (QUERY, "code=wrong", ORIGIN),
     ],
-    ids=repr,
 )
 def test_consent_is_not_given_to_others(found: Setup, query: str, headers: dict[str, str]) -> None:
     """Nothing that could be taken for a consent is in the answer."""

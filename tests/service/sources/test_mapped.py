@@ -128,7 +128,9 @@ def as_base64url(digest: bytes) -> str:
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512", "sha1"])
 @pytest.mark.parametrize(
-    ("encoding", "write"), [("hex", bytes.hex), ("base64", as_base64), ("base64url", as_base64url)], ids=str
+    ("encoding", "write"),
+    [("hex", bytes.hex), ("base64", as_base64), ("base64url", as_base64url)],
+    ids=["hex", "base64", "base64url"],
 )
 @pytest.mark.parametrize("template", ["{body}", "POST{body}", "{method}|{id}|{body}|end", "{body}{timestamp}"])
 def test_any_way_to_sign_is_believed(
