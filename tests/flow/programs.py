@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -103,11 +104,11 @@ class Keeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """Tend no more, and stop them all."""
+        """Tend no more, and stop them all at once, for each takes its time."""
         self._done.set()
         self._thread.join()
-        for program in self._programs:
-            program.stop()
+        with ThreadPoolExecutor(len(self._programs)) as pool:
+            list(pool.map(Program.stop, self._programs))
 
     def _tend(self) -> None:
         while not self._done.wait(POLL_SECONDS):
