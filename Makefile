@@ -2,6 +2,8 @@
 
 VENV ?= .venv
 UV   ?= uv
+# Half of what a test does is to wait for programs, so two processes are enough work for two cores. 0 is this one alone, as --pdb wants it.
+TESTERS ?= 2
 
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
@@ -25,7 +27,7 @@ demo: $(VENV)/demo.stamp ## Set everything up, send a joiner, a mover and a leav
 	@$(BIN)/gatepost demo --once
 
 test: $(VENV)/dev.stamp ## Run every test, real Redis included (ARGS="-k leaver" to choose)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/dev.stamp ## Check form, rules, types, the arrows between packages, and the chart
 	$(BIN)/ruff format --check
