@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ from starlette.applications import Starlette
 from lifecycle.config import Config, parse
 from service.app import create_app
 from tests.notices import OLD_SECRETS, SECRETS
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, place
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
 SUBSCRIBER_SECRET = "whsec_" + "c3Vic2NyaWJlci1zZWNyZXQtb2YtdGhlLXRlc3Rz"
@@ -54,8 +53,7 @@ Serve = Callable[..., Served]
 
 @pytest.fixture(scope="session")
 def _one_redis() -> Iterator[RedisServer]:
-    # Not pytest's tmp_path: the address of a unix socket has 104 characters at most.
-    with tempfile.TemporaryDirectory(prefix="gatepost-") as folder:
+    with place() as folder:
         server = RedisServer(Path(folder)).start()
         yield server
         server.kill()

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -23,7 +22,7 @@ from tests.flow.programs import Keeper, Program
 from tests.flow.proxy import Proxy, Sent
 from tests.flow.security_tool import Delivery, SecurityTool
 from tests.notices import SECRETS, signed
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, place
 
 GROUPS = {"Support": "Support Agents", "Sales": "Sales Team"}
 GROUP_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:Group"
@@ -135,8 +134,7 @@ class Stage:
     def __init__(self) -> None:
         """Start all of it; ``close`` ends it."""
         self._stack = ExitStack()
-        # Not pytest's tmp_path: the address of a unix socket has 104 characters at most.
-        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="gatepost-")))
+        self.folder = Path(self._stack.enter_context(place()))
         self.redis_server = RedisServer(self.folder).start()
         self._stack.callback(self.redis_server.kill)
         self._target_port, self._receiver_port = free_port(), free_port()
