@@ -80,37 +80,43 @@ def test_what_was_typed_as_a_secret_is_never_printed(config_file: Callable[..., 
     sources = {
         "a": {"adapter": "ssf", "issuer": "https://a.example", "audience": "a", "stream": {"tokn": LITERAL}},
         "b": {"adapter": "ssf", "issuer": "https://a.example", "audience": "a", "signing_key": LITERAL},
-        "c": {"adapter": "hmac", "secrets": [LITERAL], "header": f"Bearer {LITERAL}"},
         "d": {"adapter": "okta", "secrets": ["env:OKTA_HOOK_SECRET"], "header": f"Bearer {LITERAL}"},
         "e": {"adapter": "event_grid", "secrets": ["env:OKTA_HOOK_SECRET"], "client_states": [LITERAL]},
         "f": {"adapter": "event_grid", "secrets": ["env:OKTA_HOOK_SECRET"], "query": f"code={LITERAL}"},
     }
-    ran = [run("--config", str(config_file(sources={name: found})), *command) for name, found in sources.items()]
+    of_the_file = {"c": {"adapter": "hmac", "secrets": [LITERAL], "header": f"Bearer {LITERAL}"}}
 
-    assert {each.returncode for each in ran} == {2}
-    assert not any(word in each.stderr + each.stdout for each in ran for word in (LITERAL, "Traceback"))
+    said = {
+        names: run("--config", str(config_file(sources=found)), *command)
+        for names, found in {"c": of_the_file, "abdef": sources}.items()
+    }
+
+    assert {ran.returncode for ran in said.values()} == {2}
+    assert all(f"sources.{name}." in ran.stderr for names, ran in said.items() for name in names)
+    assert not any(word in ran.stderr + ran.stdout for ran in said.values() for word in (LITERAL, "Traceback"))
 
 
 def test_wrong_configuration_ends_the_start_with_its_faults(config_file: Callable[..., Path], tmp_path: Path) -> None:
     """A fault is exit 2 and one line a fault on standard error: an unknown adapter, a secret that is none, no file."""
     unknown = run("--config", str(config_file(sources={"a": {"adapter": "workday", "secrets": ["env:HRIS_WHSEC"]}})))
-    weak = {"a": {"adapter": "standard_webhooks", "secrets": ["env:OKTA_HOOK_SECRET"]}}
-    no_secret = run("--config", str(config_file(sources=weak)))
+    sources = {
+        "weak": {"adapter": "standard_webhooks", "secrets": ["env:OKTA_HOOK_SECRET"]},
+        "none": {"adapter": "okta"},
+        "misspelt": {"adapter": "okta", "secret": "x", "secrets": []},
+    }
+    wrong = run("--config", str(config_file(sources=sources)))
     no_file = run("--config", str(tmp_path / "nothing.toml"))
     no_source = run("--config", str(config_file()), "--sign", "workday", __file__)
 
-    none = run("--config", str(config_file(sources={"a": {"adapter": "okta"}})))
-    misspelt = run("--config", str(config_file(sources={"a": {"adapter": "okta", "secret": "x", "secrets": []}})))
-
-    assert [each.returncode for each in (unknown, no_secret, no_file, no_source, none, misspelt)] == [2] * 6
-    assert "sources.a.secrets: found nothing; allowed: one secret at least" in none.stderr
-    assert "sources.a.secret: found a str; unknown key; allowed: adapter, secrets, timezone" in misspelt.stderr
+    assert [each.returncode for each in (unknown, wrong, no_file, no_source)] == [2] * 4
+    assert "sources.none.secrets: found nothing; allowed: one secret at least" in wrong.stderr
+    assert "sources.misspelt.secret: found a str; unknown key; allowed: adapter, secrets, timezone" in wrong.stderr
     assert f"sources.a.adapter: found 'workday'; allowed: {', '.join(sorted(SOURCES))}" in unknown.stderr
-    assert "sources.a.secrets: found one that is not a secret of this source" in no_secret.stderr
-    assert SECRETS["okta"] not in no_secret.stderr
+    assert "sources.weak.secrets: found one that is not a secret of this source" in wrong.stderr
+    assert SECRETS["okta"] not in wrong.stderr
     assert "nothing.toml: cannot be read" in no_file.stderr
     assert "allowed: hris, okta" in no_source.stderr
-    assert not any("Traceback" in each.stderr for each in (unknown, no_secret, no_file, no_source))
+    assert not any("Traceback" in each.stderr for each in (unknown, wrong, no_file, no_source))
 
 
 def test_port_that_is_taken_ends_the_start(config_file: Callable[..., Path]) -> None:
