@@ -21,14 +21,14 @@ def test_every_source_has_a_page(gatepost: Run, tmp_path: Path) -> None:
 
     assert set(listed) == set(SOURCES) | {f"directories/{name}" for name in DIRECTORIES} | {"signals"}
     assert written.returncode == 0
-    for name in listed:
-        page = (tmp_path / "pages" / f"{name}.md").read_text()
-        assert page.startswith(f"# {name}\n")
+    pages = {name: (tmp_path / "pages" / f"{name}.md").read_text() for name in listed}
+    assert all(page.startswith(f"# {name}\n") for name, page in pages.items())
     okta = gatepost("manual", "okta").stdout
+    assert okta.strip() == pages["okta"].strip()
     assert "Set-up at Okta" in okta
     assert "| `user.lifecycle.deactivate` | leaver |" in okta
-    assert "| `base_url` | required |" in gatepost("manual", "directories/okta").stdout
-    assert "| `stream.token_url` |" in gatepost("manual", "ssf").stdout
+    assert "| `base_url` | required | The organisation" in pages["directories/okta"]
+    assert "| `stream.token_url` |" in pages["ssf"]
 
 
 def test_unknown_page_is_a_sentence(gatepost: Run) -> None:
