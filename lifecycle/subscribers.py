@@ -65,7 +65,7 @@ class Subscribers:
             return FILE
         if _kept(self._redis.hget(keys.SUBSCRIBERS, name)) is not None:
             return API
-        if name in roster(self._redis, self._config).subscribers:
+        if name in roster(self._redis, self._config).names:
             return RECEIVER
         raise _unknown(name)
 
