@@ -90,7 +90,9 @@ def change(body: Mapping[str, Any]) -> Change:
 def changed(made: Made, fields: Mapping[str, Any], config: Config, now: datetime) -> Made:
     """Return a subscriber with some fields changed; null for a field's default. Raises Malformed."""
     _check_keys(fields, (*KEYS[made.section["format"]], *STANDS))
-    return _merged(replace(made, secrets=made.live(now), updated_at=now), fields, config, now)
+    made = replace(made, secrets=made.live(now), updated_at=now)
+    # Without a change nothing is checked: one whose target is gone can still be paused.
+    return _merged(made, fields, config, now) if fields else made
 
 
 def rotated(made: Made, body: Mapping[str, Any], now: datetime) -> Made:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, model_validator
 
-from lifecycle.addresses import check_url
+from lifecycle.addresses import Forbidden, check_url
 from lifecycle.directory import Directory
 from lifecycle.errors import Misconfigured
 from lifecycle.event import OPERATOR, OURSELVES
@@ -140,7 +140,7 @@ class Config(Section):
             raise ValueError(msg)
         try:
             check_url(each.url, allow_private=each.allow_private, ports=self.signals.ports)
-        except ValueError as error:
+        except Forbidden as error:
             msg = f"{where}url: {error}"
             raise ValueError(msg) from error
         for target in sorted(set(each.targets or ()) - self.targets.keys()):

@@ -13,7 +13,7 @@ from lifecycle.config import Config
 from lifecycle.roster import roster
 from lifecycle.signal import iso
 from service.app import create_app
-from tests.conftest import SUBSCRIBER_SECRET, open_client
+from tests.conftest import SUBSCRIBER_SECRET, MakeConfig, open_client
 from tests.seed import NOW, fail, signal, tell
 from tests.service.api.subscribing import OWN, URL, make, reason, show
 
@@ -53,7 +53,7 @@ async def test_fields_are_merged(ask: httpx.AsyncClient, redis: Redis, found: Co
         ({"secret": OWN}, "secret: found a text; allowed: none but"),
         ({"secrets": []}, "secrets: found a list; allowed: none but"),
         ({"url": None}, "url: found nothing; required"),
-        ({"url": "https://x.example:1"}, "url: found port 1; allowed"),
+        ({"url": "https://x.example:1"}, "url: found port 1; allowed: 443"),
         ({"paused": "yes"}, "paused: found 'yes'; allowed: a valid boolean"),
         ({"disabled": True}, "disabled: found True; allowed: false"),
     ],
@@ -105,6 +105,21 @@ async def test_pause_holds_what_comes_and_a_resume_lets_it_go(ask: httpx.AsyncCl
     assert since is not None
     assert (resumed["state"], resumed["reason"], resumed["waiting"]) == ("active", None, 1)
     assert redis.hkeys("gatepost:subscriber:soar") == [b"waiting"]
+
+
+async def test_one_whose_target_is_gone_can_be_paused(
+    ask: httpx.AsyncClient, config: MakeConfig, admin: dict[str, str]
+) -> None:
+    """What was right when it was made hinders nobody from holding it; a change of its fields names what is wrong."""
+    await make(ask, targets=["crm"])
+
+    async with open_client(create_app(config())) as other:
+        other.headers.update(admin)
+        paused = await other.patch("/v1/subscribers/soar", json={"paused": True})
+        changed = await other.patch("/v1/subscribers/soar", json={"requests_per_minute": 5})
+
+    assert (paused.status_code, paused.json()["state"]) == (200, "paused")
+    assert "targets: found 'crm'; allowed: nothing" in changed.json()["detail"]
 
 
 async def test_disabled_one_is_enabled_with_a_clean_slate(ask: httpx.AsyncClient, redis: Redis) -> None:
