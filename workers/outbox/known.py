@@ -26,9 +26,10 @@ log = structlog.get_logger()
 class Known:
     """The roster, and the signals that were read of late: one goes to many subscribers."""
 
-    def __init__(self, config: Config, redis: AsyncRedis, patient: Redis) -> None:
+    def __init__(self, config: Config, redis: AsyncRedis, patient: Redis, signals_max: int = SIGNALS_MAX) -> None:
         """Keep both connections; the second is for the thread in which secrets are opened."""
         self.config = config
+        self._signals_max = signals_max
         self._redis = redis
         self._patient = patient
         self._signals: OrderedDict[str, Told] = OrderedDict()
@@ -54,21 +55,25 @@ class Known:
     async def signals(self, ids: Iterable[str]) -> dict[str, Told]:
         """Return these signals; one that is not kept any more, or cannot be read, is missing."""
         wanted = list(dict.fromkeys(ids))
-        missing = [each for each in wanted if each not in self._signals]
+        # Kept aside: while the others are read, somebody else may read so many that these are forgotten.
+        found = {each: self._signals[each] for each in wanted if each in self._signals}
+        missing = [each for each in wanted if each not in found]
         if missing:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for each in missing:
                     pipe.hgetall(keys.signal(each))
                 records = await pipe.execute()
             for each, record in zip(missing, records, strict=True):
-                self._take(each, record)
-        found = {each: self._signals[each] for each in wanted if each in self._signals}
-        while len(self._signals) > SIGNALS_MAX:
+                if (told := _told(each, record)) is not None:
+                    found[each] = self._signals[each] = told
+        while len(self._signals) > self._signals_max:
             self._signals.popitem(last=False)
         return found
 
-    def _take(self, signal_id: str, record: dict[bytes, bytes]) -> None:
-        try:
-            self._signals[signal_id] = Told.of(record)
-        except (KeyError, ValueError) as error:
-            log.error("signal.unreadable", signal=signal_id, **fault(error))  # noqa: TRY400 - it may hold personal data
+
+def _told(signal_id: str, record: dict[bytes, bytes]) -> Told | None:
+    try:
+        return Told.of(record)
+    except (KeyError, ValueError) as error:
+        log.error("signal.unreadable", signal=signal_id, **fault(error))  # noqa: TRY400 - it may hold personal data
+        return None
