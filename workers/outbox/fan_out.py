@@ -22,6 +22,7 @@ from lifecycle.roster import Roster
 from lifecycle.signal import Told
 from lifecycle.subscriber import Subscriber, is_for
 from workers.outbox.known import Known
+from workers.outbox.pace import Pace
 
 ENTRIES_MAX, WAYS_MAX = 100, 2_000
 BLOCK_MILLISECONDS = 1_000
@@ -44,11 +45,13 @@ class FanOut:
         self._known = known
         self._wake = wake
         self._trimmed_at = 0.0
+        self._pace = Pace()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Go on until told to stop."""
         while not stopping.is_set():
             try:
+                await self._pace.wait()
                 if entries := await self.entries(BLOCK_MILLISECONDS):
                     await self.step(entries)
                 await self._trim()

@@ -21,6 +21,7 @@ from lifecycle.outbox_scripts import CLAIM, RENEW
 from lifecycle.signal import Told, iso
 from lifecycle.subscriber import SSF_POLL, Subscriber
 from workers.outbox.known import Known
+from workers.outbox.pace import Pace
 from workers.outbox.recorder import Attempt, Claim, Recorder
 from workers.outbox.schedule import Result, Says, answered, unanswered
 from workers.subscribers.base import Carrier, Format, Reply
@@ -54,6 +55,7 @@ class Post:
         self._claims: dict[asyncio.Task[None], Claim] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._awake = asyncio.Event()
+        self._pace = Pace()
 
     def wake(self) -> None:
         """Look for what is due now."""
@@ -63,6 +65,7 @@ class Post:
         """Go on until told to stop; then wait for what is on its way."""
         renewing = asyncio.create_task(self._renew_on())
         while not stopping.is_set():
+            await self._pace.wait()
             self._awake.clear()
             try:
                 await self._known.refresh_if_old()

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from lifecycle.outbox import WAITING, keep_arguments
 from lifecycle.outbox_scripts import DISABLE, RECORD
 from lifecycle.signal import Signal, iso, make_signal
+from workers.outbox.pace import Pace
 from workers.outbox.schedule import Result
 
 RECORDS_MAX = 100
@@ -53,6 +54,7 @@ class Recorder:
         self._redis = redis
         self._waiting: list[tuple[Attempt, asyncio.Future[bool]]] = []
         self._writing = asyncio.Lock()
+        self._pace = Pace()
 
     async def record(self, attempt: Attempt) -> bool:
         """Keep an attempt; return whether it is now, and was not before. Raises RedisError."""
@@ -61,6 +63,7 @@ class Recorder:
         async with self._writing:
             # Whoever wrote before may have written this as well.
             if not future.done():
+                await self._pace.wait()
                 await self._write()
         return await future
 
