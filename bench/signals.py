@@ -99,7 +99,8 @@ def _isolation(place: Path, options: argparse.Namespace) -> Verdict:
 
 def _isolation_lines(found: Mapping[str, isolation.Measured], plan: Plan) -> Iterator[str]:
     yield ""
-    yield f"From kept to received: {plan.per_second:g} signals/s to each of {plan.well} who answer in {ANSWER_SECONDS:g} s"
+    load = f"{plan.per_second:g} signals/s to each of {plan.well}"
+    yield f"From kept to received, {load}, which answer in {ANSWER_SECONDS * 1000:g} ms"
     names = ("p50 ms", "p99 ms", "p99 ratio", "deliveries", "lost", "disorder")
     beside = ("delivered", "waiting", "unrecorded", "followed")
     yield f"{'beside one that ...':<32}" + "".join(f"{name:>12}" for name in names + beside)

@@ -64,6 +64,11 @@ class Program:
                 self._process.wait()
                 self._process = None
 
+    @property
+    def is_kept(self) -> bool:
+        """Tell whether it was started and not stopped."""
+        return self._process is not None
+
     def tend(self) -> None:
         """Start it again if it died."""
         with self._lock:

@@ -1,0 +1,189 @@
+"""Subscribers, told by the real lane of signals: none bears upon another, and nothing is lost whatever dies."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from lifecycle import outbox
+from lifecycle.records import Records
+from lifecycle.signal import Signal
+from tests.flow.listener import Behave, Listener, drips, large, resets, says, silent, well
+from tests.flow.patience import eventually
+from tests.flow.programs import Program
+from tests.redis_server import RedisServer
+from tests.workers.outbox.conftest import signal
+from workers.outbox.post import CLAIM_MILLISECONDS
+
+PERSONS = 8
+# What was on its way is free again, and somebody looks.
+RESUME_SECONDS_MAX = CLAIM_MILLISECONDS / 1000 + 6.0
+ANSWER_SECONDS = 0.05
+
+Lane = Callable[..., list[Program]]
+Listen = Callable[[Behave], Listener]
+
+
+@pytest.fixture
+def lane(config_file: Callable[..., Path], tmp_path: Path) -> Iterator[Lane]:
+    """Run the lane as so many processes: ``lane(2, siem=listener)``. What a test leaves on its way ends with it."""
+    programs: list[Program] = []
+
+    def run(number: int = 1, **subscribers: Listener) -> list[Program]:
+        section = {"secrets": ["env:SIEM_WHSEC"], "allow_private": True}
+        sections = {name: section | {"url": each.url} for name, each in subscribers.items()}
+        config = config_file(subscribers=sections)
+        arguments = ["workers", "--config", str(config), "--lane", "signals"]
+        started = [Program(f"signals-{each}", arguments, {}, tmp_path) for each in range(number)]
+        programs.extend(started)
+        for program in started:
+            program.start()
+        for program in started:
+            program.await_line("worker.started")
+        return started
+
+    yield run
+    for program in [each for each in programs if each.is_kept]:
+        program.die(alone=False)
+        program.stop()
+
+
+@pytest.fixture
+def listen() -> Iterator[Listen]:
+    """Open a subscriber that behaves like this."""
+    with ExitStack() as stack:
+
+        def open_(behave: Behave) -> Listener:
+            listener = Listener(behave)
+            stack.callback(listener.close)
+            return listener.open()
+
+        yield open_
+
+
+def keep(redis: Redis, first: int, number: int) -> list[Signal]:
+    """Keep so many signals of a few persons, as settling steps do."""
+    found = []
+    for each in range(first, first + number):
+        person = f"E{each % PERSONS}"
+        found.append(signal(str(each), person=person, key=person, number=each))
+        with redis.pipeline() as pipe:
+            outbox.keep(pipe, found[-1])
+            pipe.execute()
+    return found
+
+
+def deliveries(redis: Redis, kept: list[Signal], name: str) -> list[dict[str, Any]]:
+    """Return where the deliveries of these signals to a subscriber stand, by the records that the API shows."""
+    records = Records(redis)
+    found = [records.signal(each.id)["deliveries"] for each in kept]
+    return [each for told in found for each in told if each["subscriber"] == name]
+
+
+def all_delivered(redis: Redis, kept: list[Signal], name: str) -> bool:
+    """Tell whether a subscriber took all of them."""
+    states = [each["state"] for each in deliveries(redis, kept, name)]
+    return states == [outbox.DELIVERED] * len(kept)
+
+
+def test_subscribers_that_misbehave_in_every_way_bear_upon_nobody(lane: Lane, redis: Redis, listen: Listen) -> None:
+    """The others hear everything at once and in order; of these nothing is lost, and each attempt is recorded.
+
+    One that is down hears all of it when it is back. Where a redirect leads, nobody comes.
+    """
+    elsewhere = listen(well())
+    rogues = {
+        "fails": listen(says(500)),
+        "busy": listen(says(429, retry_after="60")),
+        "redirects": listen(says(307, location=elsewhere.url)),
+        "large": listen(large),
+        "drips": listen(drips),
+        "resets": listen(resets),
+        "silent": listen(silent),
+        "slow": listen(well(12.0)),
+    }
+    down, one, other = Listener(well()), listen(well()), listen(well(0.01))
+    lane(one=one, other=other, down=down, **rogues)
+
+    kept = keep(redis, 0, 40)
+    eventually(lambda: all(all_delivered(redis, kept, name) for name in ("one", "other")), within=8.0)
+    down.open()
+    eventually(lambda: all_delivered(redis, kept, "down"), within=25.0)
+    down.close()
+
+    assert [listener.disorder() for listener in (one, other, down, *rogues.values())] == [[]] * (3 + len(rogues))
+    assert elsewhere.begun == []
+    for name in (*rogues, "down"):
+        found = deliveries(redis, kept, name)
+        assert (name, len(found)) == (name, len(kept))
+        assert {each["state"] for each in found} <= {outbox.WAITING, outbox.DELIVERED}
+        assert all(each["attempts"] == len(each["tried"]) for each in found)
+    for name in ("fails", "busy", "redirects", "resets"):
+        tried = {id_ for id_, each in zip(kept, deliveries(redis, kept, name), strict=True) if each["attempts"]}
+        assert {each.id for each in tried} == rogues[name].ids()
+    assert all_delivered(redis, kept, "large")
+
+
+def test_process_killed_in_the_middle(lane: Lane, redis: Redis, listen: Listen) -> None:
+    """Another goes on within seconds: everything comes, in order, and what was on its way comes under the same id."""
+    siem = listen(well(ANSWER_SECONDS))
+    first, _ = lane(2, siem=siem)
+
+    kept = keep(redis, 0, 100)
+    eventually(lambda: len(siem.taken) > 20)
+    first.die(alone=True)
+    eventually(lambda: all_delivered(redis, kept, "siem"), within=RESUME_SECONDS_MAX + 4.0)
+
+    assert siem.ids() == {each.id for each in kept}
+    assert siem.disorder() == []
+
+
+def test_process_started_again_goes_on(lane: Lane, redis: Redis, listen: Listen) -> None:
+    """The only one dies with a signal on its way, which comes again, under its id, before the next of its person."""
+    siem = listen(silent)
+    (only,) = lane(siem=siem)
+    kept = keep(redis, 0, PERSONS + 1)
+    eventually(lambda: len(siem.begun) == PERSONS)
+
+    siem.behave = well()
+    only.kill()
+    eventually(lambda: all_delivered(redis, kept, "siem"), within=RESUME_SECONDS_MAX + 4.0)
+
+    assert siem.begun.count(kept[0].id) == 2
+    assert siem.begun[-1] == kept[-1].id
+    assert {each["attempts"] for each in deliveries(redis, kept, "siem")} == {1}
+
+
+def test_process_that_is_told_to_end_waits_for_what_is_on_its_way(lane: Lane, redis: Redis, listen: Listen) -> None:
+    """Its attempt is recorded, nothing else begins, and it ends by itself."""
+    siem = listen(well(1.0))
+    (only,) = lane(siem=siem)
+    kept = keep(redis, 0, PERSONS + 1)
+    eventually(lambda: len(siem.begun) == PERSONS)
+
+    started = time.monotonic()
+    only.stop()
+
+    assert time.monotonic() - started < 5.0
+    assert [each["state"] for each in deliveries(redis, kept, "siem")] == [outbox.DELIVERED] * PERSONS + ["waiting"]
+    assert len(siem.begun) == PERSONS
+
+
+def test_redis_killed_in_the_middle(lane: Lane, redis: Redis, redis_server: RedisServer, listen: Listen) -> None:
+    """What is there is there: all of it comes, in order, and each delivery ends with its attempt recorded."""
+    siem = listen(well(ANSWER_SECONDS))
+    lane(siem=siem)
+    kept = keep(redis, 0, 100)
+    eventually(lambda: len(siem.taken) > 20)
+
+    redis_server.kill()
+    redis_server.start()
+    eventually(lambda: all_delivered(redis, kept, "siem"), within=RESUME_SECONDS_MAX + 6.0)
+
+    assert siem.ids() == {each.id for each in kept}
+    assert siem.disorder() == []
+    assert all(each["attempts"] == len(each["tried"]) == 1 for each in deliveries(redis, kept, "siem"))
