@@ -8,6 +8,8 @@ from lifecycle import keys
 
 WAITING_MAX = 100_000
 """Deliveries that wait for one subscriber; what comes after them has to be replayed."""
+PAUSED_LINES_MAX = 1_000
+"""Among which an announcement is looked for while its subscriber is paused."""
 CIRCUIT_FAILURES = 5
 """In a row, after which one delivery alone tries the subscriber again and again, and the others wait for it."""
 CIRCUIT_MILLISECONDS, CIRCUIT_MILLISECONDS_MAX = 5_000, 120_000
@@ -110,6 +112,15 @@ return enlisted
 # milliseconds from one to the next by its rate, 0 for none. Answers until when, and for each: name, line, item, and
 # how many attempts were made.
 CLAIM = f"""
+-- What tells a receiver that its stream is paused is no event that waits for its end.
+local function announcements(lines, now)
+  local found = {{}}
+  for _, line in ipairs(redis.call('ZRANGEBYSCORE', lines, '-inf', now, 'LIMIT', 0, {PAUSED_LINES_MAX})) do
+    if line:find('~stream-updated', 1, true) then found[#found + 1] = line end
+  end
+  return found
+end
+
 {_NOW}
 local until_ = string.format('%.0f', now + ARGV[1])
 local found = {{until_}}
@@ -120,8 +131,9 @@ for i = 2, #ARGV, 3 do
   if #due > 0 then
     local paused, disabled, failures, opens, rests, next_at =
       unpack(redis.call('HMGET', of, 'paused_at', 'disabled_at', 'failures', 'open_until', 'rest_until', 'next_at'))
-    if paused or disabled or tonumber(opens or 0) > now or tonumber(rests or 0) > now then most = 0 end
-    if tonumber(failures or 0) >= {CIRCUIT_FAILURES} and most > 0 then
+    if disabled or tonumber(opens or 0) > now or tonumber(rests or 0) > now then most = 0 end
+    if paused and most > 0 then due = announcements(lines, now) end
+    if tonumber(failures or 0) >= {CIRCUIT_FAILURES} and most > 0 and #due > 0 then
       -- One probe at a time.
       most = 1
       redis.call('HSET', of, 'open_until', until_, 'probing', 1)

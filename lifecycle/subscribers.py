@@ -23,6 +23,9 @@ from lifecycle.errors import Conflict, Refused, Unavailable, Unknown
 from lifecycle.roster import LEAVING, roster
 from lifecycle.sealed import Made, dump, opened
 from lifecycle.signal import make_signal
+from lifecycle.ssf.status import ENABLED as STREAM_ENABLED
+from lifecycle.ssf.status import PAUSED as STREAM_PAUSED
+from lifecycle.ssf.status import set_status
 from lifecycle.vault import Vault
 
 MADE_MAX = 500
@@ -103,7 +106,11 @@ class Subscribers:
                 pipe.incr(keys.REVISION)
             _stand(pipe, name, change, now, actor)
 
-        self._step(step)
+        if manager == RECEIVER and (change.paused is not None or change.enable):
+            # Its receiver is told.
+            set_status(self._redis, name, STREAM_PAUSED if change.paused else STREAM_ENABLED, None, actor)
+        else:
+            self._step(step)
         log.info(
             "subscriber.changed",
             subscriber=name,

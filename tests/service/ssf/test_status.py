@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx
 from redis import Redis
 
 from lifecycle import keys
@@ -135,3 +136,22 @@ async def test_verification_goes_the_way_of_the_stream(siem: Receiver, tell: Tel
     await siem.set_status(stream["stream_id"], "disabled")
     body = {"stream_id": stream["stream_id"]}
     assert (await siem.ask("POST", "verification_endpoint", json=body)).status_code == 400
+
+
+async def test_operator_pauses_a_stream_as_any_subscriber_and_its_receiver_is_told(
+    siem: Receiver, client: httpx.AsyncClient, admin: dict[str, str], tell: Tell
+) -> None:
+    """``PATCH /v1/subscribers/{stream_id}``; what comes meanwhile waits."""
+    stream = await siem.create(events_requested=ONE)
+    path = f"/v1/subscribers/{stream['stream_id']}"
+
+    paused = await client.patch(path, json={"paused": True}, headers=admin)
+    await tell(signal())
+    told = await siem.poll(stream)
+    resumed = await client.patch(path, json={"paused": False}, headers=admin)
+    await tell()
+    came = await siem.poll(stream, ack=ids(told))
+
+    assert (paused.status_code, paused.json()["state"], resumed.status_code) == (200, "paused", 200)
+    assert [each.event for each in told] == [{"status": "paused"}]
+    assert names(came) == ["account-disabled", "stream-updated"]

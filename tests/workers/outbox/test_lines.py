@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from lifecycle import keys
-from lifecycle.outbox import drop_all
+from lifecycle.outbox import Way, drop_all, enlist_again
 from lifecycle.outbox_scripts import CIRCUIT_FAILURES
 from tests.workers.outbox.conftest import Open, signal
 from tests.workers.receiver import Receiver, told
@@ -128,6 +128,21 @@ async def test_paused_subscriber_gets_all_of_it_later_in_order(office: Open) -> 
             pass
 
     assert ids(receiver) == [one.id for one in ones]
+
+
+async def test_paused_stream_is_told_that_it_is_paused(office: Open) -> None:
+    """The announcement is no event that waits until the pause is over."""
+    with Receiver() as receiver:
+        here = await office(receiver.url)
+        here.redis.hset(keys.subscriber("siem"), "paused_at", 1)
+        here.keep(signal())
+        await here.spread()
+        item = "sig_x~stream-updated"
+        enlist_again(here.redis, [Way(item, "siem", item)])
+
+        claims = await here.post._claim()
+
+    assert [claim.item for claim in claims] == [item]
 
 
 async def test_rate_is_kept(office: Open) -> None:
