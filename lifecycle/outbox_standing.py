@@ -57,10 +57,10 @@ def all_standing(redis: Redis) -> Iterator[tuple[str, Standing]]:
 
 @dataclass(frozen=True)
 class Outbox:
-    """How much there is to tell."""
+    """How much there is to tell now."""
 
     depth: int
-    """Signals to be fanned out, and deliveries that have not ended."""
+    """Signals to be fanned out, and lines of which the first delivery is due: what more processes would do sooner."""
     oldest_seconds: float
     """For how long the lane itself is behind: what waits for a later attempt is not late."""
 
@@ -70,12 +70,15 @@ class Outbox:
         kept: Any = redis.xlen(keys.OUTBOX)
         first: Any = redis.xrange(keys.OUTBOX, count=1)
         begun = [int(entry.decode().partition("-")[0]) for entry, _ in first]
-        waiting = 0
+        now, due = time.time(), 0
         for name, found in all_standing(redis):
-            waiting += found.waiting
-            begun += [] if found.is_stopped or _rests(found) else _due(redis, name)
-        oldest = max(time.time() - min(begun) / 1000, 0.0) if begun else 0.0
-        return cls(kept + waiting, oldest)
+            if found.is_stopped or _rests(found):
+                continue
+            number: Any = redis.zcount(keys.lines(name), "-inf", now * 1000)
+            due += number
+            begun += _first_due(redis, name)
+        oldest = max(now - min(begun) / 1000, 0.0) if begun else 0.0
+        return cls(kept + due, oldest)
 
 
 def _rests(found: Standing) -> bool:
@@ -83,7 +86,7 @@ def _rests(found: Standing) -> bool:
     return any(moment is not None and moment > now for moment in (found.open_until, found.rest_until))
 
 
-def _due(redis: Redis, name: str) -> list[int]:
+def _first_due(redis: Redis, name: str) -> list[int]:
     found: Any = redis.zrange(keys.lines(name), 0, 0, withscores=True)
     return [int(score) for _, score in found]
 
