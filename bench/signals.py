@@ -169,8 +169,8 @@ def _say(line: str) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.signals", description=__doc__)
     parser.add_argument("parts", nargs="*", default=list(PARTS), metavar="PART", help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each span that is measured")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each span that is measured")
     parser.add_argument("--well", type=int, default=5, help="subscribers beside the one that misbehaves")
     parser.add_argument("--per-second", type=float, default=25.0, help="signals to each of them")
     return parser.parse_args()
