@@ -32,7 +32,8 @@ ARRIVE_SECONDS_MAX, LOOK_SECONDS = 60.0, 0.2
 EDGE = 0.1
 """What is left out at both ends of a backlog, when the lane gets going and when it runs dry."""
 
-NOBODY, AGAIN, ALL, BY_TYPE, BY_CEL = "nobody", "nobody again", "all", "by type", "by CEL"
+NOBODY, AGAIN, ALL = "nobody", "nobody again", "all"
+NOBODY_OF_MANY, BY_TYPE, BY_CEL = "nobody of many", "by type", "by CEL"
 
 
 class Way(NamedTuple):
@@ -49,6 +50,7 @@ WAYS: Mapping[str, Way] = {
     NOBODY: Way([], ways=0),
     AGAIN: Way([], ways=0),
     ALL: Way([{}] * SUBSCRIBERS),
+    NOBODY_OF_MANY: Way([], fed=True, ways=0),
     BY_TYPE: Way([{"events": [each]} for each in TYPES[:SUBSCRIBERS]], fed=True, ways=1),
     BY_CEL: Way([{"when": f"signal.data.reason == '{each}'"} for each in REASONS], fed=True, ways=1),
 }
@@ -68,10 +70,11 @@ class Measured:
     """Of the lane, for each delivery."""
     lost: int = 0
 
-    def ratio(self, alone: "Measured") -> float:
-        """Return how much longer settling took than alone, as the median of the rounds."""
-        pairs = zip(self.settle_p50_ms, alone.settle_p50_ms, strict=True)
-        return statistics.median(beside / other for beside, other in pairs)
+
+def ratio(found: Mapping[str, Measured], name: str) -> float:
+    """Return how much longer settling took than while as many signals are kept for nobody."""
+    alone = found[NOBODY_OF_MANY if WAYS[name].fed else NOBODY]
+    return statistics.median(found[name].settle_p50_ms) / statistics.median(alone.settle_p50_ms)
 
 
 class Drained(NamedTuple):

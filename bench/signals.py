@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import fan_out, isolation, keeping
-from bench.fan_out import ALL, BY_CEL, BY_TYPE, NOBODY, Drained
+from bench.fan_out import ALL, BY_CEL, BY_TYPE, NOBODY, NOBODY_OF_MANY, Drained
 from bench.isolation import ALONE, ANSWER_SECONDS, DOWN, Plan
 from bench.keeping import SUBSCRIBERS, Kept
 from bench.machine import Broken
@@ -46,6 +46,7 @@ TOLD = {
     NOBODY: "nobody subscribes",
     fan_out.AGAIN: "nobody, again",
     ALL: "100 signals/s to each of 10",
+    NOBODY_OF_MANY: "1,000 signals/s, nobody subscribes",
     BY_TYPE: "1,000 signals/s, by type to one of 10",
     BY_CEL: "1,000 signals/s, by CEL to one of 10",
 }
@@ -119,7 +120,7 @@ def _fan_out(place: Path, options: argparse.Namespace) -> Verdict:
     drained = fan_out.drain(place / "drained")
     for line in _fan_out_lines(found, drained):
         print(line)
-    ratios = {name: each.ratio(found[NOBODY]) for name, each in found.items()}
+    ratios = {name: fan_out.ratio(found, name) for name in found}
     lost = sum(each.lost for each in found.values()) + drained.lost
     return Verdict(lost, any(each > LIMIT for each in ratios.values()), _is_restless(ratios[fan_out.AGAIN]))
 
@@ -130,7 +131,7 @@ def _fan_out_lines(found: Mapping[str, fan_out.Measured], drained: Drained) -> I
     names = ("p50 ms", "ratio", "p99 ms", "delivered/s", "behind s", "CPU ms each", "lost")
     yield f"{'while it is told to ...':<40}" + "".join(f"{name:>13}" for name in names)
     for name, one in found.items():
-        settled = f"{statistics.median(one.settle_p50_ms):>13.2f}{one.ratio(found[NOBODY]):>13.2f}"
+        settled = f"{statistics.median(one.settle_p50_ms):>13.2f}{fan_out.ratio(found, name):>13.2f}"
         settled += f"{statistics.median(one.settle_p99_ms):>13.1f}"
         rest = (one.per_second, one.behind_seconds, one.cpu_ms)
         told = "".join(f"{statistics.median(each) if each else 0:>13,.2f}" for each in rest)
