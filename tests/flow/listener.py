@@ -19,7 +19,7 @@ DRIP_SECONDS = 0.1
 
 
 class Taken(NamedTuple):
-    """One request of a signal, from its last byte to its answer, or to the end of its connection."""
+    """One request of a signal, from its last byte to the moment at which its answer begins, or it ends without one."""
 
     id: str
     person: str
@@ -39,17 +39,22 @@ class Handler(BaseHTTPRequestHandler):
         listener, body = self.server.listener, self.rfile.read(int(self.headers["content-length"]))
         began, data = time.monotonic(), json.loads(body)["data"]
         listener.begun.append(self.headers["webhook-id"])
+        self.answered: float | None = None
         try:
             with suppress(OSError):
                 listener.behave(self)
         finally:
-            taken = Taken(self.headers["webhook-id"], data["key"], data["number"], began, time.monotonic())
+            taken = Taken(
+                self.headers["webhook-id"], data["key"], data["number"], began, self.answered or time.monotonic()
+            )
             listener.taken.append(taken)
 
     do_GET = do_POST  # noqa: N815 - a redirect that is followed becomes a GET
 
     def answer(self, status: int, length: int = 0, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         """Send the head of an answer."""
+        # Before it is sent: whoever got it may be here again before this thread goes on.
+        self.answered = time.monotonic()
         self.send_response(status)
         self.send_header("content-length", str(length))
         for name, value in headers.items():
