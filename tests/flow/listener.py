@@ -39,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
         listener, body = self.server.listener, self.rfile.read(int(self.headers["content-length"]))
         began, data = time.monotonic(), json.loads(body)["data"]
         listener.begun.append(self.headers["webhook-id"])
-        self.answered: float | None = None
+        self.answered = 0.0
         try:
             with suppress(OSError):
                 listener.behave(self)
