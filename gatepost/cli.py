@@ -27,10 +27,11 @@ from lifecycle.errors import GatepostError, Malformed, Misconfigured, Unknown
 from lifecycle.failures import RETRIED
 from lifecycle.holds import TRIED_AGAIN
 from lifecycle.log import set_up_logs
+from lifecycle.outbox_scripts import REPLAYED_MAX
 from lifecycle.pages import PAGE_DEFAULT
 from lifecycle.queue import LANES, connect
 from lifecycle.records import Records
-from lifecycle.replay import Replay
+from lifecycle.replay import Replay, Replayed
 from lifecycle.settlement import DROPPED, RELEASED
 from lifecycle.signal import iso
 from lifecycle.times import ago, moment_of
@@ -382,10 +383,19 @@ def replay(
         replaying = Replay(connect(found.redis.url, patient=False), found, subscriber)
         by = actor or _user()
         if since is not None:
-            enlisted = replaying.all_since(moment_of(since), actor=by)
+            replayed = replaying.all_since(moment_of(since), actor=by)
         else:
-            enlisted = (replaying.failed(actor=by) if signal is None else replaying.one(signal, actor=by)).enlisted
-    print(f"{subscriber}: {enlisted} {'delivery waits' if enlisted == 1 else 'deliveries wait'} that did not")
+            replayed = replaying.failed(actor=by) if signal is None else replaying.one(signal, actor=by)
+    waits = "delivery waits" if replayed.enlisted == 1 else "deliveries wait"
+    print(f"{subscriber}: {replayed.enlisted} {waits} that did not")
+    if replayed.is_full:
+        print(_full(subscriber, replayed), file=sys.stderr)
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _full(subscriber: str, replayed: Replayed) -> str:
+    rest = f"--since {replayed.next.isoformat()}" if replayed.next else "the same"
+    return f"{subscriber}: no room for the rest, as {REPLAYED_MAX:,} wait already; replay {rest} when it took some"
 
 
 def _user() -> str:

@@ -14,8 +14,10 @@ from redis.exceptions import WatchError
 
 from lifecycle import keys, outbox, standing
 from lifecycle.aside import set_aside
-from lifecycle.errors import Malformed, Unknown
+from lifecycle.errors import Conflict, GatepostError, Malformed, Unknown
 from lifecycle.event import State
+from lifecycle.outbox import WAITING, Way
+from lifecycle.outbox_scripts import REPLAYED_MAX
 from lifecycle.pages import PAGE_DEFAULT, Page, moment, page
 from lifecycle.queue import CONVERGE, LANE_OF_KIND, lanes, offer
 from lifecycle.settlement import KEPT_FIELDS, Delivery, Step, box_of, dump_deliveries, kept_of, move
@@ -109,7 +111,8 @@ class Failures:
     def retry(self, failure_id: str, *, actor: str) -> None:
         """Offer a failed event or signal again, or let a target go on, and record who asked.
 
-        Raises Unknown when nothing of this name waits, Malformed for a notice: the receiver alone can read it again.
+        Raises Unknown when nothing of this name waits, Conflict for a signal that cannot wait for its subscriber now,
+        Malformed for a notice: the receiver alone can read it again.
         """
         what, _, rest = failure_id.partition(":")
         if what not in RETRIED:
@@ -156,8 +159,20 @@ class Failures:
             raise Unknown(f"{name!r} subscribes no longer, so nobody could take it", reason="subscriber_unknown")
         kept: Any = self._redis.hget(keys.delivery(item, name), "line")
         line = kept.decode() if kept else outbox.line_of(signal, item)
-        outbox.enlist_again(self._redis, [subscriber.way(name, item, line)])
+        way = subscriber.way(name, item, line)
+        if not outbox.enlist_again(self._redis, [way]).number:
+            raise self._not_enlisted(way)
         log.info("signal.retried", item=item, subscriber=name, by=actor)
+
+    def _not_enlisted(self, way: Way) -> GatepostError:
+        """Say why a delivery does not begin anew."""
+        item, name = way.item, way.subscriber
+        if self._redis.hget(keys.delivery(item, name), "state") == WAITING.encode():
+            return Unknown(f"signal:{item}:{name} was retried by somebody else", reason="failure_unknown")
+        if way.drops and self._redis.hexists(keys.subscriber(name), "disabled_at"):
+            return Conflict(f"{name!r} is disabled: enable it first", reason="subscriber_disabled")
+        words = f"{REPLAYED_MAX:,} signals wait for {name!r} already: retry it when some were taken"
+        return Conflict(words, reason="outbox_full")
 
     def _retry_target(self, target: str, actor: str) -> None:
         before = standing.standing(self._redis, target)

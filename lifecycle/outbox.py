@@ -42,6 +42,15 @@ class Way(NamedTuple):
         return [self.item, self.subscriber, self.line, int(self.polled) + 2 * int(self.drops)]
 
 
+class Enlisted(NamedTuple):
+    """What came of deliveries that were to begin anew."""
+
+    number: int
+    """Those that wait now and did not before."""
+    looked_at: int
+    """How many there was room for, from the first on, whether or not they waited already."""
+
+
 def keep(pipe: Pipeline, signal: Signal) -> None:
     """Keep a signal and let it be fanned out, in the caller's atomic step; the first with its id counts."""
     pipe.eval(KEEP, 0, *keep_arguments(signal, time.time()))
@@ -78,15 +87,17 @@ def line_of(signal: Told, item: str) -> str:
     return signal.person or item
 
 
-def enlist_again(redis: Redis, ways: Iterable[Way]) -> int:
-    """Let deliveries begin anew, or for the first time; return how many wait now that did not."""
+def enlist_again(redis: Redis, ways: Iterable[Way]) -> Enlisted:
+    """Let deliveries to a subscriber begin anew, or for the first time, as far as there is room."""
     todo = list(ways)
-    count = 0
+    number = 0
     for start in range(0, len(todo), BATCH_MAX):
-        arguments = [part for way in todo[start : start + BATCH_MAX] for part in way.arguments()]
-        found: Any = redis.eval(ENLIST_AGAIN, 0, *arguments)
-        count += int(found)
-    return count
+        batch = todo[start : start + BATCH_MAX]
+        found: Any = redis.eval(ENLIST_AGAIN, 0, *(part for way in batch for part in way.arguments()))
+        number += int(found[0])
+        if int(found[1]) < len(batch):
+            return Enlisted(number, start + int(found[1]))
+    return Enlisted(number, len(todo))
 
 
 def drop_all(redis: Redis, subscriber: str, reason: str) -> int:
@@ -103,6 +114,14 @@ def failed(redis: Redis, subscriber: str, number_max: int) -> list[str]:
     """Return the items that a subscriber never took, oldest first."""
     found: Any = redis.zrange(keys.failed(subscriber), 0, number_max - 1)
     return [item.decode() for item in found]
+
+
+def forget_failed(redis: Redis, subscriber: str, items: Sequence[str]) -> None:
+    """Let nobody see any more that a subscriber never took these items."""
+    with redis.pipeline() as pipe:
+        pipe.zrem(keys.FAILURES, *(f"signal:{item}:{subscriber}" for item in items))
+        pipe.zrem(keys.failed(subscriber), *items)
+        pipe.execute()
 
 
 def since(redis: Redis, moment: datetime, until: datetime) -> Iterator[list[Told]]:

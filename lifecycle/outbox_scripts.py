@@ -7,7 +7,9 @@ one person to one subscriber, of which only the first is ever on its way.
 from lifecycle import keys
 
 WAITING_MAX = 100_000
-"""Deliveries that wait for one subscriber; what comes after them has to be replayed."""
+"""Deliveries that wait for one subscriber; what comes after them has failed, and has to be replayed."""
+REPLAYED_MAX = WAITING_MAX * 8 // 10
+"""Up to which a replay may fill that: what happens meanwhile always finds room."""
 PAUSED_LINES_MAX = 1_000
 """Among which an announcement is looked for while its subscriber is paused."""
 CIRCUIT_FAILURES = 5
@@ -43,23 +45,41 @@ end
 # ARGV: id, made at (seconds), body, then names and values of the other fields.
 KEEP = _keep(0)
 
+# What a subscriber never took, for people and for replays.
+_FAIL = """
+local function fail(item, name, now)
+  redis.call('ZADD', 'gatepost:failures', now / 1000, 'signal:' .. item .. ':' .. name)
+  redis.call('ZADD', 'gatepost:failed:' .. name, now, item)
+end
+"""
+
 # `how` is 1 where the subscriber comes for it, and 2 more where nothing is kept for it while it is disabled; `again`
-# lets what has ended begin anew. Answers whether the delivery waits now and did not before.
+# lets what has ended begin anew. Answers 1 where the delivery waits now and did not before, and -1 where there is no
+# room: then what is new has failed, and what was to begin anew is as it was.
 _ENLIST = f"""
-local function enlist(item, name, line, how, now, again)
-  local delivery, of = 'gatepost:delivery:' .. item .. ':' .. name, 'gatepost:subscriber:' .. name
-  if tonumber(how) >= 2 and redis.call('HEXISTS', of, 'disabled_at') == 1 then return 0 end
-  local state = redis.call('HGET', delivery, 'state')
-  if state == 'waiting' or (state and not again) then return 0 end
-  redis.call('HSET', delivery, 'state', 'waiting', 'attempts', 0, 'reason', '', 'next_attempt_at', '', 'line', line)
+{_FAIL}
+local function begin(item, name, line, state, reason)
+  local delivery = 'gatepost:delivery:' .. item .. ':' .. name
+  redis.call('HSET', delivery, 'state', state, 'attempts', 0, 'reason', reason, 'next_attempt_at', '', 'line', line)
   redis.call('EXPIRE', delivery, {_RETENTION})
+end
+
+local function enlist(item, name, line, how, now, again)
+  local of = 'gatepost:subscriber:' .. name
+  if tonumber(how) >= 2 and redis.call('HEXISTS', of, 'disabled_at') == 1 then return 0 end
+  local state = redis.call('HGET', 'gatepost:delivery:' .. item .. ':' .. name, 'state')
+  if state == 'waiting' or (state and not again) then return 0 end
+  if tonumber(redis.call('HGET', of, 'waiting') or 0) >= (again and {REPLAYED_MAX} or {WAITING_MAX}) then
+    if not again then
+      begin(item, name, line, 'failed', 'outbox_full')
+      fail(item, name, now)
+      redis.call('HINCRBY', 'gatepost:metrics', '["gatepost_signals", "' .. name .. '", "failed"]', 1)
+    end
+    return -1
+  end
+  begin(item, name, line, 'waiting', '')
   redis.call('ZREM', 'gatepost:failures', 'signal:' .. item .. ':' .. name)
   redis.call('ZREM', 'gatepost:failed:' .. name, item)
-  if tonumber(redis.call('HGET', of, 'waiting') or 0) >= {WAITING_MAX} then
-    redis.call('HSET', delivery, 'state', 'failed', 'reason', 'outbox_full')
-    redis.call('ZADD', 'gatepost:failed:' .. name, now, item)
-    return 0
-  end
   redis.call('HINCRBY', of, 'waiting', 1)
   if tonumber(how) % 2 == 1 then
     redis.call('RPUSH', 'gatepost:polled:' .. name, item)
@@ -69,42 +89,73 @@ local function enlist(item, name, line, how, now, again)
   end
   return 1
 end
+
+-- A delivery that began otherwise than by the fan-out, to who subscribed later, is the signal's as well.
+local function note(item, name)
+  local signal, pair = 'gatepost:signal:' .. item:match('^[^~]*'), '["' .. item .. '", "' .. name .. '"]'
+  local known = redis.call('HGET', signal, 'deliveries') or '[]'
+  if known:find(pair, 1, true) or redis.call('EXISTS', signal) == 0 then return end
+  local others = known == '[]' and '[' or known:sub(1, -2) .. ', '
+  redis.call('HSET', signal, 'deliveries', others .. pair .. ']')
+end
 """
 
 # ARGV: revision, then for each signal: its entry, its id, its deliveries (JSON), n, and n times: item, name, line, how.
-# Answers -1 when the subscribers have changed: then nothing is done.
+# Answers {-1} when the subscribers have changed: then nothing is done. Else how many wait now, then name and number of
+# each for whom so many found no room.
 FAN_OUT = (
     _NOW
     + _ENLIST
     + """
-if (redis.call('GET', 'gatepost:subscribers-revision') or '0') ~= ARGV[1] then return -1 end
-local i, enlisted = 2, 0
+local function deliver(id, deliveries)
+  local signal = 'gatepost:signal:' .. id
+  if redis.call('EXISTS', signal) == 0 then return end
+  -- Whoever replayed it was faster.
+  local before = redis.call('HGET', signal, 'deliveries') or '[]'
+  redis.call('HSET', signal, 'deliveries', deliveries)
+  for _, each in ipairs(cjson.decode(before)) do note(each[1], each[2]) end
+end
+
+if (redis.call('GET', 'gatepost:subscribers-revision') or '0') ~= ARGV[1] then return {-1} end
+local i, enlisted, full = 2, 0, {}
 while i <= #ARGV do
-  local entry, id, pairs, n = unpack(ARGV, i, i + 3)
+  local entry, id, deliveries, n = unpack(ARGV, i, i + 3)
   i = i + 4
   local is_new = redis.call('XDEL', 'gatepost:outbox', entry) == 1
-  if is_new then redis.call('HSET', 'gatepost:signal:' .. id, 'deliveries', pairs) end
+  if is_new then deliver(id, deliveries) end
   for _ = 1, n do
     if is_new then
-      enlisted = enlisted + enlist(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], now, false)
+      local item, name, line, how = unpack(ARGV, i, i + 3)
+      local answer = enlist(item, name, line, how, now, false)
+      if answer < 0 then full[name] = (full[name] or 0) + 1 else enlisted = enlisted + answer end
     end
     i = i + 4
   end
 end
-return enlisted
+local answers = {enlisted}
+for name, number in pairs(full) do
+  answers[#answers + 1] = name
+  answers[#answers + 1] = number
+end
+return answers
 """
 )
 
-# ARGV: again and again: item, name, line, how. Answers how many wait now that did not.
+# ARGV: again and again: item, name, line, how. Ends at the first for which there is no room; answers how many wait now
+# that did not, and how many were looked at.
 ENLIST_AGAIN = (
     _NOW
     + _ENLIST
     + """
 local enlisted = 0
 for i = 1, #ARGV, 4 do
-  enlisted = enlisted + enlist(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], now, true)
+  local item, name, line, how = unpack(ARGV, i, i + 3)
+  local answer = enlist(item, name, line, how, now, true)
+  if answer < 0 then return {enlisted, (i - 1) / 4} end
+  if answer > 0 then note(item, name) end
+  enlisted = enlisted + answer
 end
-return enlisted
+return {enlisted, #ARGV / 4}
 """
 )
 
@@ -246,23 +297,25 @@ return 1
 """
 
 # ARGV: name, state, reason, how many. Ends what waits in lines and what is polled; answers how many have ended.
-END_ALL = """
+END_ALL = f"""
 local name, state, reason, most, ended = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), 0
 local of, lines, polled = 'gatepost:subscriber:' .. name, 'gatepost:lines:' .. name, 'gatepost:polled:' .. name
 local function over(item)
   local delivery = 'gatepost:delivery:' .. item .. ':' .. name
   redis.call('HSET', delivery, 'state', state, 'reason', reason, 'next_attempt_at', '')
+  -- It may have waited for longer than its record was kept.
+  redis.call('EXPIRE', delivery, {_RETENTION})
   redis.call('HINCRBY', of, 'waiting', -1)
   ended = ended + 1
 end
 for _, line in ipairs(redis.call('ZRANGE', lines, 0, most - 1)) do
   local box = 'gatepost:line:' .. name .. ':' .. line
-  for _, item in ipairs(redis.call('LPOP', box, most - ended) or {}) do over(item) end
+  for _, item in ipairs(redis.call('LPOP', box, most - ended) or {{}}) do over(item) end
   if redis.call('EXISTS', box) == 0 then redis.call('ZREM', lines, line) end
   if ended >= most then return ended end
 end
 if ended < most then
-  for _, item in ipairs(redis.call('LPOP', polled, most - ended) or {}) do over(item) end
+  for _, item in ipairs(redis.call('LPOP', polled, most - ended) or {{}}) do over(item) end
 end
 return ended
 """
@@ -270,20 +323,37 @@ return ended
 # ARGV: name, then again and again: item, state, reason. Answers how many waited until now.
 POLLED = f"""
 {_NOW}
+{_FAIL}
 local name, ended = ARGV[1], 0
 for i = 2, #ARGV, 3 do
   local item, state, reason = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   if redis.call('LREM', 'gatepost:polled:' .. name, 1, item) == 1 then
     ended = ended + 1
-    redis.call('HSET', 'gatepost:delivery:' .. item .. ':' .. name, 'state', state, 'reason', reason)
+    local delivery = 'gatepost:delivery:' .. item .. ':' .. name
+    redis.call('HSET', delivery, 'state', state, 'reason', reason)
+    redis.call('EXPIRE', delivery, {_RETENTION})
     redis.call('HINCRBY', 'gatepost:subscriber:' .. name, 'waiting', -1)
     redis.call('HSET', 'gatepost:subscriber:' .. name, 'last_success_at', now)
     redis.call('HINCRBY', 'gatepost:metrics', '["gatepost_signals", "' .. name .. '", "' .. state .. '"]', 1)
-    if state == 'failed' then
-      redis.call('ZADD', 'gatepost:failures', now / 1000, 'signal:' .. item .. ':' .. name)
-      redis.call('ZADD', 'gatepost:failed:' .. name, now, item)
-    end
+    if state == 'failed' then fail(item, name, now) end
   end
 end
 return ended
+"""
+
+# ARGV: oldest (seconds), how many to pass over, how many to look at. Forgets what failed before that; answers how many
+# of those that it looked at there were, and how many stay, for they are no signals.
+TRIM_FAILED = """
+local found = redis.call('ZRANGEBYSCORE', 'gatepost:failures', '-inf', ARGV[1], 'LIMIT', ARGV[2], ARGV[3])
+local stay = 0
+for _, failure in ipairs(found) do
+  local item, name = failure:match('^signal:([^:]*):(.*)$')
+  if item then
+    redis.call('ZREM', 'gatepost:failures', failure)
+    redis.call('ZREM', 'gatepost:failed:' .. name, item)
+  else
+    stay = stay + 1
+  end
+end
+return {#found, stay}
 """

@@ -198,7 +198,7 @@ class Records:
         return set_aside(self._redis, notice_id)
 
     def retry(self, failure_id: str, *, actor: str) -> None:
-        """Offer again what failed; see ``lifecycle.failures``. Raises Unknown or Malformed."""
+        """Offer again what failed; see ``lifecycle.failures``. Raises Unknown, Conflict or Malformed."""
         self._failures.retry(failure_id, actor=actor)
 
     # ---- signals

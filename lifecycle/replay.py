@@ -9,7 +9,7 @@ from redis import Redis
 from lifecycle import keys, outbox
 from lifecycle.config import Config
 from lifecycle.errors import Conflict, Refused, Unknown
-from lifecycle.outbox import Way
+from lifecycle.outbox import Enlisted, Way
 from lifecycle.roster import roster
 from lifecycle.signal import Told
 from lifecycle.subscriber import STANDARD_WEBHOOKS, Subscriber, is_for
@@ -28,7 +28,9 @@ class Replayed(NamedTuple):
     enlisted: int
     """Deliveries that wait now and did not before."""
     next: datetime | None
-    """Since when the next replay is to go on; None where nothing is left."""
+    """Since when the next replay is to go on; None where nothing is left, or nothing that has a moment."""
+    is_full: bool = False
+    """Whether it ended since so much waits for the subscriber already: what has its room is kept for what happens."""
 
 
 class Replay:
@@ -54,19 +56,24 @@ class Replay:
         # What comes in meanwhile is new, and no part of a replay.
         for page in outbox.since(self._redis, moment, datetime.now(UTC)):
             if looked_at >= SIGNALS_MAX and page:
-                return self._done(Replayed(enlisted, page[0].made_at - timedelta(microseconds=1)), actor)
+                return self._done(Replayed(enlisted, _just_before(page[0])), actor)
             looked_at += len(page)
-            enlisted += self._enlist([way for signal in page if self._wants(signal) for way in self._ways(signal)])
+            pairs = [(signal, way) for signal in page if self._wants(signal) for way in self._ways(signal)]
+            found = self._enlist([way for _, way in pairs])
+            enlisted += found.number
+            if found.looked_at < len(pairs):
+                following = _just_before(pairs[found.looked_at][0])
+                return self._done(Replayed(enlisted, following, is_full=True), actor)
         return self._done(Replayed(enlisted, None), actor)
 
-    def all_since(self, moment: datetime, *, actor: str) -> int:
-        """Do the same until nothing is left, for whoever has the time; return how many deliveries wait now."""
+    def all_since(self, moment: datetime, *, actor: str) -> Replayed:
+        """Do the same until nothing is left or there is no room, for whoever has the time."""
         enlisted, following = 0, moment
         while True:
             found = self.since(following, actor=actor)
             enlisted += found.enlisted
-            if found.next is None:
-                return enlisted
+            if found.next is None or found.is_full:
+                return found._replace(enlisted=enlisted)
             following = found.next
 
     def one(self, signal_id: str, *, actor: str) -> Replayed:
@@ -74,13 +81,19 @@ class Replay:
         signal = outbox.told(self._redis, signal_id)
         if signal is None or not is_for(self._name, signal):
             raise Unknown(f"no signal {signal_id!r} for {self._name!r}", reason="signal_unknown")
-        return self._done(Replayed(self._enlist(self._ways(signal)), None), actor)
+        ways = self._ways(signal)
+        found = self._enlist(ways)
+        return self._done(Replayed(found.number, None, found.looked_at < len(ways)), actor)
 
     def failed(self, *, actor: str) -> Replayed:
         """Enlist everything that the subscriber never took."""
         enlisted, items = 0, outbox.failed(self._redis, self._name, SIGNALS_MAX)
         for start in range(0, len(items), PAGE):
-            enlisted += self._enlist(self._ways_of(items[start : start + PAGE]))
+            ways = self._ways_of(items[start : start + PAGE])
+            found = self._enlist(ways)
+            enlisted += found.number
+            if found.looked_at < len(ways):
+                return self._done(Replayed(enlisted, None, is_full=True), actor)
         return self._done(Replayed(enlisted, None), actor)
 
     def _wants(self, signal: Told) -> bool:
@@ -103,12 +116,12 @@ class Replay:
         signals = outbox.told_all(self._redis, map(outbox.signal_of, items))
         for item, signal in zip(items, signals, strict=True):
             if signal is None:
-                self._redis.zrem(keys.failed(self._name), item)
+                outbox.forget_failed(self._redis, self._name, [item])
             else:
                 ways.append(self._subscriber.way(self._name, item, outbox.line_of(signal, item)))
         return ways
 
-    def _enlist(self, ways: list[Way]) -> int:
+    def _enlist(self, ways: list[Way]) -> Enlisted:
         return outbox.enlist_again(self._redis, ways)
 
     def _done(self, replayed: Replayed, actor: str) -> Replayed:
@@ -118,5 +131,15 @@ class Replay:
         except Unknown:
             outbox.drop_all(self._redis, self._name, DELETED)
             raise
-        log.info("subscriber.replayed", subscriber=self._name, by=actor, enlisted=replayed.enlisted)
+        log.info(
+            "subscriber.replayed",
+            subscriber=self._name,
+            by=actor,
+            enlisted=replayed.enlisted,
+            is_full=replayed.is_full,
+        )
         return replayed
+
+
+def _just_before(signal: Told) -> datetime:
+    return signal.made_at - timedelta(microseconds=1)

@@ -109,7 +109,8 @@ class SubscribersApi:
             raise Malformed("one of since, id and failed says what is replayed", reason="replay_malformed")
         replayed = await read(lambda: self._replayed(name, **found))
         following = replayed.next.isoformat() if replayed.next else None
-        return JSONResponse({"subscriber": name, "enlisted": replayed.enlisted, "next": following}, 202)
+        found_room = {"enlisted": replayed.enlisted, "full": replayed.is_full}
+        return JSONResponse({"subscriber": name, **found_room, "next": following}, 202)
 
     def _replayed(self, name: str, **found: str) -> Replayed:
         if "since" in found:

@@ -12,6 +12,7 @@ from gatepost import audience
 from lifecycle import asked
 from lifecycle.check import Line
 from lifecycle.config import load
+from lifecycle.outbox_scripts import REPLAYED_MAX
 from lifecycle.signal import iso
 from lifecycle.subscribers import Subscribers
 from tests import seed
@@ -99,6 +100,25 @@ def test_signals_are_replayed(gatepost: Run, toml: Path, redis: Redis) -> None:
         (1, "one of --since, --id and --failed says what is replayed"),
         (1, "no subscriber 'nobody'"),
     ]
+
+
+def test_replay_tells_that_there_is_no_room(gatepost: Run, toml: Path, redis: Redis) -> None:
+    """How many found some, and what to say when there is more; that is no success."""
+    for number in range(3):
+        seed.tell(redis, seed.signal(str(number), f"E{number}"))
+    redis.hset("gatepost:subscriber:siem", "waiting", REPLAYED_MAX - 1)
+
+    some = gatepost("replay", "siem", "--since", iso(seed.NOW), config=toml)
+    none = gatepost("replay", "siem", "--id", seed.signal("2", "E2").id, config=toml)
+    redis.hset("gatepost:subscriber:siem", "waiting", 1)
+    following = some.stderr.splitlines()[-1].partition("--since ")[2].partition(" ")[0]
+    rest = gatepost("replay", "siem", "--since", following, config=toml)
+
+    assert (some.returncode, some.stdout) == (1, "siem: 1 delivery waits that did not\n")
+    assert "siem: no room for the rest, as 80,000 wait already; replay --since " in some.stderr
+    assert (none.returncode, none.stdout) == (1, "siem: 0 deliveries wait that did not\n")
+    assert none.stderr.endswith("; replay the same when it took some\n")
+    assert (rest.returncode, rest.stdout) == (0, "siem: 2 deliveries wait that did not\n")
 
 
 def test_check_tells_how_each_stands(gatepost: Run, toml: Path, redis: Redis) -> None:

@@ -35,7 +35,7 @@ from service.ssf.transmitter import SUBJECT_CHANGES_MAX
 from tests.conftest import ADMIN_TOKEN, MakeConfig, Serve
 from tests.notices import SECRETS, canonical, load, names, okta, okta_entry, signed
 from tests.redis_server import RedisServer
-from tests.seed import SALT, event, fail, hold, put, settle, signal
+from tests.seed import SALT, event, fail, hold, put, settle, signal, tell
 from tests.transmitter import ISSUER, pem
 
 DOCUMENT = yaml.safe_load((Path(__file__).parents[2] / "openapi" / "openapi.yaml").read_text())
@@ -124,6 +124,9 @@ def seeded(redis: Redis) -> None:
     put(redis, event("evt-7", "E4", source="okta"))
     settle(redis, "E4", State.HELD, reason="too_many_leavers", holds=[hold("evt-4", "okta:evt-7")], is_hold=False)
     fail(redis, made.id, "siem")
+    event_of_it = f"{signal('evt-8').id}~account-disabled"
+    tell(redis, signal("evt-8"), "idp", items=[event_of_it])
+    fail(redis, event_of_it, "idp")
     redis.zadd("gatepost:failures", {"target:crm": 2.0})
     redis.set("gatepost:vault-salt", SALT)
     redis.hset("gatepost:subscribers", "broken", json.dumps(BROKEN))

@@ -17,7 +17,7 @@ from lifecycle import keys
 from lifecycle.errors import Refused
 from lifecycle.log import fault
 from lifecycle.outbox import Way
-from lifecycle.outbox_scripts import FAN_OUT
+from lifecycle.outbox_scripts import FAN_OUT, TRIM_FAILED
 from lifecycle.roster import Roster
 from lifecycle.signal import Told
 from lifecycle.subscriber import Subscriber, is_for
@@ -27,7 +27,7 @@ from workers.outbox.pace import Pace
 ENTRIES_MAX, WAYS_MAX = 100, 2_000
 BLOCK_MILLISECONDS = 1_000
 TROUBLE_SECONDS = 1.0
-TRIM_SECONDS = 60.0
+TRIM_SECONDS, TRIM_BATCH = 60.0, 1_000
 ROSTER_TRIES_MAX = 20
 
 log = structlog.get_logger()
@@ -86,9 +86,11 @@ class FanOut:
     async def _fan_out(self, entries: Sequence[Entry], signals: dict[str, Told]) -> int:
         for _ in range(ROSTER_TRIES_MAX):
             arguments = [part for entry in entries for part in _arguments(entry, signals, self._known.roster)]
-            found: Any = await self._redis.eval(FAN_OUT, 0, str(self._known.roster.revision), *arguments)
-            if int(found) >= 0:
-                return int(found)
+            answer: Any = await self._redis.eval(FAN_OUT, 0, str(self._known.roster.revision), *arguments)
+            number, *full = answer
+            if int(number) >= 0:
+                _tell_of(full)
+                return int(number)
             await self._known.refresh()
         log.warning("fan_out.roster_never_still")
         return 0
@@ -99,11 +101,19 @@ class FanOut:
             return
         self._trimmed_at = time.monotonic()
         oldest = time.time() - keys.RETENTION_SECONDS
-        async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.zremrangebyscore(keys.SIGNALS, "-inf", oldest)
-            for name in self._known.roster.names:
-                pipe.zremrangebyscore(keys.failed(name), "-inf", oldest * 1000)
-            await pipe.execute()
+        await self._redis.zremrangebyscore(keys.SIGNALS, "-inf", oldest)
+        passed = 0
+        while True:
+            found, stay = await self._redis.eval(TRIM_FAILED, 0, oldest, passed, TRIM_BATCH)
+            passed += int(stay)
+            if int(found) < TRIM_BATCH:
+                return
+
+
+def _tell_of(full: Sequence[Any]) -> None:
+    """Say for whom signals found no room; each is listed among the failures, and can be replayed."""
+    for name, number in zip(full[::2], full[1::2], strict=True):
+        log.error("subscriber.outbox_full", subscriber=name.decode(), failed=int(number))
 
 
 def _arguments(entry: Entry, signals: dict[str, Told], roster: Roster) -> list[str]:

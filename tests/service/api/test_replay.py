@@ -9,6 +9,7 @@ from redis import Redis
 
 from lifecycle import outbox
 from lifecycle.config import Config
+from lifecycle.outbox_scripts import REPLAYED_MAX
 from lifecycle.roster import roster
 from lifecycle.signal import iso
 from tests.seed import NOW, fail, signal, tell
@@ -62,7 +63,7 @@ async def test_replay_since_a_moment_takes_what_is_wanted_in_order(ask: httpx.As
     first = await replay(ask, since=iso(NOW - timedelta(days=1)))
     again = await replay(ask, since="2000-01-01T00:00:00+02:00")
 
-    assert first == {"subscriber": "soar", "enlisted": 3, "next": None}
+    assert first == {"subscriber": "soar", "enlisted": 3, "full": False, "next": None}
     assert again["enlisted"] == 1
     line = redis.lrange("gatepost:line:soar:E1", 0, -1)
     assert line == [wanted[0].encode(), wanted[2].encode()]
@@ -84,6 +85,20 @@ async def test_replay_walks_many_pages(ask: httpx.AsyncClient, redis: Redis) -> 
 
     assert replayed["enlisted"] == 1_199
     assert redis.zcard("gatepost:lines:soar") == 1_199
+
+
+async def test_replay_says_that_there_is_no_room(ask: httpx.AsyncClient, redis: Redis) -> None:
+    """Where to go on is told, and going on there when there is room again is the rest of it."""
+    await make(ask)
+    keep(redis, *(signal(str(number), f"E{number}") for number in range(5)), age=timedelta(hours=1))
+    redis.hset("gatepost:subscriber:soar", "waiting", REPLAYED_MAX - 2)
+
+    first = await replay(ask, since="1970-01-01T00:00:00Z")
+    redis.hset("gatepost:subscriber:soar", "waiting", 2)
+    second = await replay(ask, since=first["next"])
+
+    assert (first["enlisted"], first["full"]) == (2, True)
+    assert second == {"subscriber": "soar", "enlisted": 3, "full": False, "next": None}
 
 
 async def test_one_signal_is_replayed_from_the_start(ask: httpx.AsyncClient, redis: Redis) -> None:

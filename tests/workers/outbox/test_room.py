@@ -1,0 +1,136 @@
+"""Room: so much may wait for a subscriber, replays leave some of it free, and what finds none is told."""
+
+from datetime import UTC, datetime
+
+import pytest
+from structlog.testing import capture_logs
+
+from lifecycle import keys
+from lifecycle.errors import Conflict
+from lifecycle.outbox_scripts import REPLAYED_MAX, WAITING_MAX
+from lifecycle.records import Records
+from lifecycle.replay import Replay, Replayed
+from tests.workers.outbox.conftest import Office, Open, signal
+from tests.workers.receiver import Receiver, told
+
+NOWHERE = "http://127.0.0.1:9/"
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def fill(here: Office, number: int) -> None:
+    """Let so many deliveries wait."""
+    here.redis.hset(keys.subscriber("siem"), "waiting", number)
+
+
+async def test_signal_that_finds_no_room_has_failed_where_people_look(office: Open) -> None:
+    """It is a failure, it is counted, the log names whose it is, and it can be replayed."""
+    here, one = await office(siem={"url": NOWHERE}, well={"url": NOWHERE}), signal()
+    fill(here, WAITING_MAX)
+    here.keep(one, signal("2"))
+    with capture_logs() as logs:
+        assert await here.spread() == 2
+
+    assert (here.delivery(one)["state"], here.delivery(one)["reason"]) == ("failed", "outbox_full")
+    assert here.delivery(one, "well")["state"] == "waiting"
+    assert f"signal:{one.id}:siem" in here.failures()
+    assert (here.counted("failed"), here.counted("failed", "well")) == (2, 0)
+    assert logs == [{"event": "subscriber.outbox_full", "subscriber": "siem", "failed": 2, "log_level": "error"}]
+
+    fill(here, 0)
+    assert Replay(here.redis, here.config, "siem").failed(actor="test").enlisted == 2
+    assert here.failures() == []
+
+
+async def test_replay_into_a_full_box_leaves_deliveries_as_they_were(office: Open) -> None:
+    """What was delivered stays delivered, what failed stays failed; each way of asking says that there is no room."""
+    with Receiver([told(204), told(410)]) as receiver:
+        here = await office(receiver.url)
+        well, ill = signal("1"), signal("2", person="E2")
+        await here.tell(well)
+        await here.tell(ill)
+    before, failures = [here.delivery(each) for each in (well, ill)], here.failures()
+    fill(here, REPLAYED_MAX)
+    here.redis.hdel(keys.subscriber("siem"), "disabled_at")
+    replay = Replay(here.redis, here.config, "siem")
+
+    since, one, failed = (
+        replay.since(LONG_AGO, actor="test"),
+        replay.one(well.id, actor="test"),
+        replay.failed(actor=""),
+    )
+
+    assert [here.delivery(each) for each in (well, ill)] == before
+    assert here.failures() == failures == [f"signal:{ill.id}:siem"]
+    assert one == failed == Replayed(0, None, is_full=True)
+    assert since.next is not None
+    assert (since.enlisted, since.is_full, since.next < datetime.now(UTC)) == (0, True, True)
+
+
+async def test_replay_leaves_room_for_what_happens_and_goes_on_where_it_ended(office: Open) -> None:
+    """A leaver's signal is not refused because somebody replays a year."""
+    ones = [signal(str(number), person=f"E{number}") for number in range(5)]
+    with Receiver() as receiver:
+        here = await office(receiver.url)
+        for each in ones:
+            await here.tell(each)
+        fill(here, REPLAYED_MAX - 2)
+
+        first = Replay(here.redis, here.config, "siem").all_since(LONG_AGO, actor="test")
+        here.keep(live := signal("live", person="E9"))
+        assert await here.spread() == 1
+        fill(here, 3)
+        assert first.next is not None
+        second = Replay(here.redis, here.config, "siem").all_since(first.next, actor="test")
+
+    assert (first.enlisted, first.is_full) == (2, True)
+    assert second == Replayed(3, None)
+    assert {here.delivery(each)["state"] for each in (*ones, live)} == {"waiting"}
+
+
+async def test_retry_of_a_signal_says_why_it_does_not_wait(office: Open) -> None:
+    """No room, or a subscriber for which nothing is kept while it is disabled; it stays a failure."""
+    with Receiver([told(410)]) as receiver:
+        here, one = await office(siem={"url": receiver.url}), signal()
+        await here.tell(one)
+    failure = f"signal:{one.id}:siem"
+    fill(here, REPLAYED_MAX)
+
+    with pytest.raises(Conflict) as full:
+        here.records.retry(failure, actor="test")
+    push = {"format": "ssf_push", "audience": "siem"}
+    sections = {"siem": here.config.subscribers["siem"].model_copy(update=push)}
+    pushed = Records(here.redis, here.config.model_copy(update={"subscribers": sections}))
+    with pytest.raises(Conflict) as disabled:
+        pushed.retry(failure, actor="test")
+
+    assert (full.value.reason, disabled.value.reason) == ("outbox_full", "subscriber_disabled")
+    assert here.failures() == [failure]
+
+
+async def test_what_is_replayed_to_who_subscribed_later_is_shown(office: Open) -> None:
+    """A signal names all to whom it goes, in the list for one of them too."""
+    before, one = await office(other={"url": NOWHERE}), signal()
+    before.keep(one)
+    await before.spread()
+    with Receiver([told(500)]) as receiver:
+        here = await office(siem={"url": receiver.url}, other={"url": NOWHERE})
+
+        for _ in range(2):
+            Replay(here.redis, here.config, "siem").since(LONG_AGO, actor="test")
+        await here.send()
+
+    shown = here.records.signals({"subscriber": "siem"}).items
+    assert [each["id"] for each in shown] == [one.id]
+    assert [each["subscriber"] for each in shown[0]["deliveries"]] == ["other", "siem"]
+    assert len(here.delivery(one)["tried"]) == 1
+
+
+async def test_what_is_replayed_before_it_is_fanned_out_is_shown(office: Open) -> None:
+    """Its filter would not let it through; the fan-out does not forget that somebody asked for it."""
+    here = await office(siem={"url": NOWHERE, "events": ["person.deleted"]}, other={"url": NOWHERE})
+    here.keep(one := signal())
+
+    Replay(here.redis, here.config, "siem").one(one.id, actor="test")
+    await here.spread()
+
+    assert [each["subscriber"] for each in here.records.signal(one.id)["deliveries"]] == ["other", "siem"]
