@@ -22,7 +22,8 @@ gatepost:person-events:PERSON               zset    refs by time received; trimm
 gatepost:alias:NAME                         string  person key of a user name or e-mail address; never expires
 gatepost:events, gatepost:events:STATE      zset    refs by time received; final ones trimmed to RETENTION
 gatepost:open:LANE                          zset    refs of events kept or postponed by time received; until settled
-gatepost:failures                           zset    event:REF, notice:ID, signal:ITEM:SUBSCRIBER by time; until retried
+gatepost:failures                           zset    event:REF, notice:ID, signal:ITEM:SUBSCRIBER by time; until
+                                                    retried, and signals for RETENTION
 gatepost:holds                              zset    refs of events of which something is held, by since when; until
                                                     ruled, or moot
 gatepost:window:LIMIT[:TARGET]              zset    persons counted for a safety limit by when; the limit's window
@@ -41,7 +42,8 @@ gatepost:line:SUBSCRIBER:PERSON             list    items of a person's signals 
 gatepost:polled:SUBSCRIBER                  list    items that it has still to come for, in order; until it did
 gatepost:delivery:ITEM:SUBSCRIBER           hash    state, attempts made, next attempt, line; RETENTION
 gatepost:attempts:ITEM:SUBSCRIBER           list    each attempt, JSON; RETENTION
-gatepost:failed:SUBSCRIBER                  zset    items that it never took by time; until replayed
+gatepost:failed:SUBSCRIBER                  zset    items that it never took by time; until replayed, or for
+                                                    RETENTION
 gatepost:subscriber:NAME                    hash    how it stands: deliveries that wait, since when it fails, its
                                                     circuit, whether and why it is paused or disabled; until deleted
 gatepost:subscribers                        hash    those made by the API, JSON by name, secrets sealed; until deleted
@@ -79,7 +81,8 @@ gatepost:groups-missing:TARGET              set     names of groups that were lo
 gatepost:groups-nested:TARGET               string  the nesting that was made of late; NESTED_TTL
 gatepost:groups-replaced:TARGET             string  that members leave a group by PUT there; GROUPS_TTL
 gatepost:bulk-rests:TARGET                  string  that many requests in one did not work; minutes to an hour
-gatepost:metrics                            hash    counters of the whole fleet; never expires
+gatepost:metrics                            hash    counters of the whole fleet; never expires, but those of a
+                                                    subscriber go with it
 gatepost:ready                              string  written by the readiness probe; a minute
 gatepost:heard:SOURCE                       hash    when it was heard last, and by which secret or key first and
                                                     last; never expires

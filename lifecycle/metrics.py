@@ -28,6 +28,7 @@ HISTOGRAMS = {
     "gatepost_rate_wait_seconds": ("From parked before a target's gate to let in", ("target",)),
     "gatepost_time_to_revoke_seconds": ("From received to confirmed inactive", ("target",)),
 }
+SIGNAL_RESULTS = ("delivered", "retried", "failed", "dropped")
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3_600.0, 86_400.0)
 INFINITY = "+Inf"
 
@@ -42,6 +43,11 @@ def observe(pipe: Pipeline, name: str, *labels: str, seconds: float) -> None:
     bound = next((str(bucket) for bucket in BUCKETS if seconds <= bucket), INFINITY)
     pipe.hincrby(keys.METRICS, json.dumps([name, *labels, bound]), 1)
     pipe.hincrbyfloat(keys.METRICS, json.dumps([name, *labels, "sum"]), max(seconds, 0.0))
+
+
+def forget_subscriber(pipe: Pipeline, name: str) -> None:
+    """Count no more what came of the deliveries to a subscriber that is gone."""
+    pipe.hdel(keys.METRICS, *(json.dumps(["gatepost_signals", name, result]) for result in SIGNAL_RESULTS))
 
 
 class FleetCollector:

@@ -20,6 +20,7 @@ from redis.exceptions import LockError, WatchError
 from lifecycle import asked, keys, outbox
 from lifecycle.config import Config
 from lifecycle.errors import Conflict, Refused, Unavailable, Unknown
+from lifecycle.forgetting import forget
 from lifecycle.roster import LEAVING, roster
 from lifecycle.sealed import Made, dump, opened
 from lifecycle.signal import make_signal
@@ -34,7 +35,6 @@ LOCK_SECONDS, LOCK_WAIT_SECONDS = 60.0, 5.0
 DELETED = "subscriber_deleted"
 TEST = "subscriber.test"
 FILE, API, RECEIVER = "file", "api", "receiver"
-FAILED_BATCH = 500
 # What is forgotten of one that is enabled again: its circuit too.
 ENABLED = (
     "disabled_at",
@@ -76,7 +76,7 @@ class Subscribers:
         """Keep a new subscriber. Raises Conflict where the name is taken, or where there are too many."""
         with self._one_at_a_time():
             self._check_free(name)
-            self._forget(name)
+            forget(self._redis, name, DELETED)
             if int(self._redis.hlen(keys.SUBSCRIBERS)) >= MADE_MAX:
                 raise Conflict(f"the API keeps {MADE_MAX} subscribers at most", reason="subscribers_many")
             with self._redis.pipeline() as pipe:
@@ -157,23 +157,9 @@ class Subscribers:
             with self._redis.pipeline() as pipe:
                 _write(pipe, name, json.dumps({LEAVING: True}))
                 pipe.execute()
-            dropped = self._forget(name)
+            dropped = forget(self._redis, name, DELETED)
             self._redis.hdel(keys.SUBSCRIBERS, name)
         log.info("subscriber.deleted", subscriber=name, by=actor, dropped=dropped)
-        return dropped
-
-    def _forget(self, name: str) -> int:
-        """Drop what waits for a name, and how whoever had it stood; the deliveries that have ended stay."""
-        dropped = outbox.drop_all(self._redis, name, DELETED)
-        while items := outbox.failed(self._redis, name, FAILED_BATCH):
-            with self._redis.pipeline() as pipe:
-                pipe.zrem(keys.FAILURES, *(f"signal:{item}:{name}" for item in items))
-                pipe.zrem(keys.failed(name), *items)
-                pipe.execute()
-        with self._redis.pipeline() as pipe:
-            pipe.delete(keys.subscriber(name))
-            pipe.srem(keys.SUBSCRIBER_NAMES, name)
-            pipe.execute()
         return dropped
 
     def test(self, name: str, now: datetime, *, actor: str) -> str:

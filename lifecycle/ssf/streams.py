@@ -19,6 +19,7 @@ from redis.exceptions import WatchError
 from lifecycle import keys, outbox
 from lifecycle.config import Config
 from lifecycle.errors import Conflict, Refused, Unavailable, Unknown
+from lifecycle.forgetting import forget
 from lifecycle.secrets import Secret
 from lifecycle.signal import Signal, Told
 from lifecycle.ssf import sets
@@ -41,7 +42,6 @@ FORMATS: Final[Mapping[str, Literal["ssf_push", "ssf_poll"]]] = {
 """By the URI of a delivery method."""
 SUBJECTS_MAX = 10_000
 TRIES_MAX = 20
-FORGET_MAX = 500
 DELETED = "stream_deleted"
 UNFIT = "what is kept of it does not fit this version or configuration"
 # Nothing is called so: of who wants no event, none is wanted.
@@ -226,12 +226,8 @@ def delete(redis: Redis, receiver: str, stream_id: str) -> None:
 
     _transact(redis, step)
     # From here on nothing is fanned out to it.
-    outbox.drop_all(redis, stream_id, DELETED)
-    while items := outbox.failed(redis, stream_id, FORGET_MAX):
-        redis.zrem(keys.FAILURES, *(f"signal:{item}:{stream_id}" for item in items))
-        redis.zrem(keys.failed(stream_id), *items)
-    redis.delete(keys.subscriber(stream_id), keys.excluded(stream_id), keys.verified(stream_id))
-    redis.srem(keys.SUBSCRIBER_NAMES, stream_id)
+    forget(redis, stream_id, DELETED)
+    redis.delete(keys.excluded(stream_id), keys.verified(stream_id))
 
 
 def exclude(redis: Redis, stream: Stream, name: str) -> None:

@@ -15,13 +15,16 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from lifecycle import keys
 from lifecycle.config import Config
-from lifecycle.outbox import drop_all
+from lifecycle.forgetting import drop, forget
 from lifecycle.queue import WORKER_RETRIES, WORKER_RETRY_SECONDS_MAX, connect
+from lifecycle.roster import roster
 from workers.outbox.fan_out import FanOut
 from workers.outbox.known import Known
 from workers.outbox.post import ON_THEIR_WAY_MAX, Post
 from workers.subscribers import FORMATS
 from workers.subscribers.carrier import Carrier
+
+UNKNOWN = "subscriber_unknown"
 
 log = structlog.get_logger()
 
@@ -37,8 +40,8 @@ async def _work(config: Config) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     redis, waiting, patient = open_redis(config), open_redis(config), connect(config.redis.url, patient=True)
     known = Known(config, redis, patient)
+    await asyncio.to_thread(dismiss, patient, config)
     await known.refresh()
-    await asyncio.to_thread(dismiss, patient, known)
     carriers = partial(Carrier, ports=frozenset(config.signals.ports), connections_max=ON_THEIR_WAY_MAX)
     post = Post(redis, known, FORMATS, carriers)
     fan_out = FanOut(waiting, known, post.wake)
@@ -56,10 +59,12 @@ def open_redis(config: Config) -> Redis:
     return Redis.from_url(config.redis.url, retry=retry, retry_on_error=[RedisConnectionError, RedisTimeoutError])
 
 
-def dismiss(redis: SyncRedis, known: Known) -> None:
-    """End what waits for whoever is gone from the configuration."""
+def dismiss(redis: SyncRedis, config: Config) -> None:
+    """End what waits for whoever is gone from the configuration, and forget who they were."""
+    # The names first: whoever is made after they were read is not among them.
     names: Any = redis.smembers(keys.SUBSCRIBER_NAMES)
-    for name in sorted({each.decode() for each in names} - known.roster.names):
-        dropped = drop_all(redis, name, "subscriber_unknown")
-        redis.srem(keys.SUBSCRIBER_NAMES, name)
+    for name in sorted({each.decode() for each in names} - roster(redis, config).names):
+        # A stream whose receiver is not configured any more may come back, and is as that receiver left it.
+        end = drop if redis.hexists(keys.STREAMS, name) else forget
+        dropped = end(redis, name, UNKNOWN)
         log.warning("subscriber.dismissed", subscriber=name, dropped=dropped)

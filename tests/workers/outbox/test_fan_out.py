@@ -92,7 +92,7 @@ async def test_signals_wait_for_one_whose_secrets_no_key_opens(office: Open) -> 
     here.keep(signal("1"), signal("2", type_="person.deleted"))
 
     told = await here.spread()
-    dismiss(here.redis, here.known)
+    dismiss(here.redis, keyless)
     await here.send()
 
     assert told == 3
