@@ -55,7 +55,7 @@ def _sealed(redis: Redis, config: Config, now: datetime) -> Iterator[Line]:
     if listed.made and not config.signals.encryption_keys:
         words = f"absent: what the API keeps of {len(listed.made)} is sealed by service.admin_tokens"
         yield Line("signals.encryption_keys", None, words, "name one, or their secrets are lost with the token")
-    opened = {name: kept for name, kept in sorted(listed.made.items()) if name not in listed.unusable}
+    opened = {name: kept for name, kept in sorted(listed.made.items()) if kept and name not in listed.unusable}
     old = [name for name, kept in opened.items() if not all(map(vault.is_current, sealed_texts(kept)))]
     if old:
         words = f"by a key that is not the first: {', '.join(old[:NAMES_MAX])}{' ...' if len(old) > NAMES_MAX else ''}"

@@ -4,11 +4,10 @@ Whoever changes what the API or a receiver has made counts up ``keys.REVISION`` 
 out to those who subscribe at that moment, or not yet.
 """
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 from redis import Redis
@@ -16,16 +15,14 @@ from redis import Redis
 from lifecycle import keys
 from lifecycle.config import Config
 from lifecycle.errors import Refused
-from lifecycle.sealed import opened, without_secrets
+from lifecycle.sealed import UNFIT, Kept, opened, read, without_secrets
 from lifecycle.ssf import streams
 from lifecycle.subscriber import Subscriber
 from lifecycle.vault import Vault
 
-LEAVING = "leaving"
-"""The mark of one that is being deleted: nobody subscribes by that name."""
+LEAVING: Final = b'{"leaving": true}'
+"""What is kept of one that is being deleted: nobody subscribes by that name."""
 Found = TypeVar("Found")
-
-UNFIT = "what is kept of it does not fit this version or configuration"
 
 
 class Roster(NamedTuple):
@@ -37,8 +34,8 @@ class Roster(NamedTuple):
     """Those whose secrets no key opens: what they want is known and waits for them, but nothing can be sent."""
     unusable: Mapping[str, str] = MappingProxyType({})
     """Everybody made by the API to whom nothing can be sent, and why."""
-    made: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-    """What is kept of those made by the API, sealed as it is."""
+    made: Mapping[str, Kept | None] = MappingProxyType({})
+    """What is kept of those made by the API, sealed as it is; None for what another version wrote."""
 
     @property
     def everybody(self) -> Mapping[str, Subscriber]:
@@ -82,6 +79,9 @@ def _made(redis: Redis, as_of: int, vault: Vault, now: datetime) -> Roster:
     unusable: dict[str, str] = {}
     records = _records(redis)
     for name, kept in records.items():
+        if kept is None:
+            unusable[name] = UNFIT
+            continue
         try:
             subscribers[name] = opened(name, kept, vault).subscriber(now)
         except Refused as error:
@@ -92,15 +92,14 @@ def _made(redis: Redis, as_of: int, vault: Vault, now: datetime) -> Roster:
     return Roster(as_of, subscribers, without_keys, unusable, records)
 
 
-def _records(redis: Redis) -> dict[str, dict[str, Any]]:
+def _records(redis: Redis) -> dict[str, Kept | None]:
     found: Any = redis.hgetall(keys.SUBSCRIBERS)
-    kept = {name.decode(): json.loads(raw) for name, raw in found.items()}
-    return {name: each for name, each in kept.items() if LEAVING not in each}
+    return {name.decode(): read(raw) for name, raw in found.items() if raw != LEAVING}
 
 
-def _wishes(name: str, kept: Mapping[str, Any], now: datetime) -> dict[str, Subscriber]:
+def _wishes(name: str, kept: Kept, now: datetime) -> dict[str, Subscriber]:
     """Return whoever cannot be opened, with a secret that is nobody's."""
     try:
-        return {name: without_secrets(kept["section"], now).subscriber(now)}
+        return {name: without_secrets(kept.section, now).subscriber(now)}
     except ValidationError:
         return {}

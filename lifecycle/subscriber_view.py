@@ -15,7 +15,7 @@ from lifecycle.errors import Unknown
 from lifecycle.outbox_scripts import CIRCUIT_FAILURES
 from lifecycle.pages import PAGE_DEFAULT, PAGE_MAX, Page, moment
 from lifecycle.roster import Roster, roster
-from lifecycle.sealed import BEARER, id_of, kind_of, public_key
+from lifecycle.sealed import BEARER, Kept, KeptSecret, id_of, kind_of, public_key
 from lifecycle.secrets import Secret
 from lifecycle.signal import iso
 from lifecycle.subscriber import Subscriber
@@ -44,8 +44,8 @@ class Shown:
     manager: str
     subscriber: Subscriber | None
     """None where what is kept does not fit this version."""
-    kept: Mapping[str, Any] | None
-    """What is kept of one that the API made."""
+    kept: Kept | None
+    """What is kept of one that the API made, where it fits this version."""
     unusable: str | None
 
 
@@ -88,7 +88,6 @@ def _items(redis: Redis, found: Sequence[Shown], now: datetime) -> list[dict[str
 
 def _item(found: Shown, state: Mapping[bytes, bytes], failed: int, now: datetime) -> dict[str, Any]:
     standing = {name.decode(): value.decode() for name, value in state.items()}
-    kept = found.kept or {"created_at": None, "updated_at": None}
     return {
         "name": found.name,
         "managed_by": found.manager,
@@ -101,10 +100,8 @@ def _item(found: Shown, state: Mapping[bytes, bytes], failed: int, now: datetime
             name: moment(int(standing[name]) / 1000) if standing.get(name) else None
             for name in ("failing_since", "last_success_at", "last_failure_at")
         },
-        **{
-            name: iso(datetime.fromisoformat(kept[name])) if kept[name] else None
-            for name in ("created_at", "updated_at")
-        },
+        "created_at": iso(found.kept.created_at) if found.kept else None,
+        "updated_at": iso(found.kept.updated_at) if found.kept else None,
     }
 
 
@@ -136,23 +133,24 @@ def _masked(name: str, value: str | Secret) -> str:
 
 
 def _secrets(found: Shown, now: datetime) -> list[dict[str, Any]]:
-    dated = {each["id"]: each for each in (found.kept or {"secrets": []})["secrets"]}
+    dated = {each.id: each for each in found.kept.secrets} if found.kept else {}
     if found.unusable is not None:
-        return [_secret(each["id"], each["kind"], each) for each in dated.values() if _lives(each, now)]
+        return [_secret(each.id, each.kind, each) for each in dated.values() if _lives(each, now)]
     if found.subscriber is None:
         return []
     values = [(id_of(found.name, each.value), each.value) for each in found.subscriber.secrets]
-    live = [_secret(known_by, kind_of(value), dated.get(known_by, {}), public_key(value)) for known_by, value in values]
+    live = [_secret(known_by, kind_of(value), dated.get(known_by), public_key(value)) for known_by, value in values]
     known_by = found.subscriber.token or found.subscriber.authorization
-    return [*live, _secret(id_of(found.name, known_by.value), BEARER, {})] if known_by else live
+    return [*live, _secret(id_of(found.name, known_by.value), BEARER, None)] if known_by else live
 
 
-def _lives(kept: Mapping[str, Any], now: datetime) -> bool:
-    return kept["expires_at"] is None or now < datetime.fromisoformat(kept["expires_at"])
+def _lives(kept: KeptSecret, now: datetime) -> bool:
+    return kept.expires_at is None or now < kept.expires_at
 
 
-def _secret(known_by: str, kind: str, kept: Mapping[str, Any], public: str | None = None) -> dict[str, Any]:
-    moments = {name: iso(datetime.fromisoformat(kept[name])) if kept.get(name) else None for name in MOMENTS}
+def _secret(known_by: str, kind: str, kept: KeptSecret | None, public: str | None = None) -> dict[str, Any]:
+    found = {name: getattr(kept, name, None) for name in MOMENTS}
+    moments = {name: iso(at) if at else None for name, at in found.items()}
     return {"id": known_by, "kind": kind, "public_key": public, **moments}
 
 

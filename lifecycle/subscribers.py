@@ -5,7 +5,6 @@ nothing more is fanned out to it; what waits for it is dropped then, and only th
 same name hears nothing old, even where the deletion was cut short.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -22,7 +21,7 @@ from lifecycle.config import Config
 from lifecycle.errors import Conflict, Refused, Unavailable, Unknown
 from lifecycle.forgetting import forget
 from lifecycle.roster import LEAVING, roster
-from lifecycle.sealed import Made, dump, opened
+from lifecycle.sealed import UNFIT, Made, dump, opened, read
 from lifecycle.signal import make_signal
 from lifecycle.ssf.status import ENABLED as STREAM_ENABLED
 from lifecycle.ssf.status import PAUSED as STREAM_PAUSED
@@ -66,7 +65,7 @@ class Subscribers:
         """Return who says what a subscriber is: the file, the API, or a receiver. Raises Unknown."""
         if name in self._config.subscribers:
             return FILE
-        if _kept(self._redis.hget(keys.SUBSCRIBERS, name)) is not None:
+        if _is_made(self._redis.hget(keys.SUBSCRIBERS, name)):
             return API
         if name in roster(self._redis, self._config).names:
             return RECEIVER
@@ -155,7 +154,7 @@ class Subscribers:
             if not self._redis.hexists(keys.SUBSCRIBERS, name):
                 raise _managed(name, self.managed_by(name))
             with self._redis.pipeline() as pipe:
-                _write(pipe, name, json.dumps({LEAVING: True}))
+                _write(pipe, name, LEAVING)
                 pipe.execute()
             dropped = forget(self._redis, name, DELETED)
             self._redis.hdel(keys.SUBSCRIBERS, name)
@@ -179,9 +178,12 @@ class Subscribers:
         return made.id
 
     def _opened(self, pipe: Pipeline, name: str) -> Made:
-        kept = _kept(pipe.hget(keys.SUBSCRIBERS, name))
-        if kept is None:
+        raw: Any = pipe.hget(keys.SUBSCRIBERS, name)
+        if not _is_made(raw):
             raise _unknown(name)
+        kept = read(raw)
+        if kept is None:
+            raise Conflict(f"{name!r} cannot be changed: {UNFIT}", reason="record_unfit")
         try:
             return opened(name, kept, self._vault)
         except Refused as error:
@@ -220,7 +222,7 @@ class Subscribers:
                 lock.release()
 
 
-def _write(pipe: Pipeline, name: str, text: str) -> None:
+def _write(pipe: Pipeline, name: str, text: str | bytes) -> None:
     pipe.hset(keys.SUBSCRIBERS, name, text)
     pipe.incr(keys.REVISION)
 
@@ -236,9 +238,8 @@ def _stand(pipe: Pipeline, name: str, change: asked.Change, now: datetime, actor
         pipe.hdel(state, *ENABLED)
 
 
-def _kept(raw: Any) -> dict[str, Any] | None:  # noqa: ANN401 - what redis-py answers
-    kept: dict[str, Any] = json.loads(raw) if raw else {LEAVING: True}
-    return None if LEAVING in kept else kept
+def _is_made(raw: Any) -> bool:  # noqa: ANN401 - what redis-py answers
+    return raw is not None and raw != LEAVING
 
 
 def _unknown(name: str) -> Unknown:

@@ -8,10 +8,10 @@ https://openid.net/specs/openid-sharedsignals-framework-1_0-final.html section 8
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 from uuid import uuid4
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ValidationError
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import WatchError
@@ -20,6 +20,7 @@ from lifecycle import keys, outbox
 from lifecycle.config import Config
 from lifecycle.errors import Conflict, Refused, Unavailable, Unknown
 from lifecycle.forgetting import forget
+from lifecycle.sealed import UNFIT
 from lifecycle.secrets import Secret
 from lifecycle.signal import Signal, Told
 from lifecycle.ssf import sets
@@ -43,11 +44,17 @@ FORMATS: Final[Mapping[str, Literal["ssf_push", "ssf_poll"]]] = {
 SUBJECTS_MAX = 10_000
 TRIES_MAX = 20
 DELETED = "stream_deleted"
-UNFIT = "what is kept of it does not fit this version or configuration"
 # Nothing is called so: of who wants no event, none is wanted.
 NO_EVENTS: Final = ["urn:gatepost:no-event"]
 
 Changed = TypeVar("Changed")
+
+
+def _known_method(found: str) -> str:
+    if found not in FORMATS:
+        msg = f"allowed: {', '.join(FORMATS)}"
+        raise ValueError(msg)
+    return found
 
 
 class Stream(BaseModel, frozen=True, extra="forbid"):
@@ -56,7 +63,7 @@ class Stream(BaseModel, frozen=True, extra="forbid"):
     id: str
     receiver: str
     """The client that made it."""
-    method: str = POLL
+    method: Annotated[str, AfterValidator(_known_method)] = POLL
     """The URI of its delivery method, as the receiver writes it."""
     endpoint_url: str = ""
     """Where it is pushed to."""
@@ -67,7 +74,7 @@ class Stream(BaseModel, frozen=True, extra="forbid"):
     description: str | None = None
     format: str | None = None
     """How persons are named, where the receiver said so."""
-    made_at: datetime
+    made_at: AwareDatetime
 
     @property
     def is_polled(self) -> bool:
@@ -144,13 +151,21 @@ def joined(redis: Redis, config: Config, vault: Vault) -> Joined:
     known = [each for each in kept.values() if each and each.receiver in config.ssf.receivers]
     for stream, excluded in zip(known, _excluded(redis, known), strict=True):
         try:
-            found.subscribers[stream.id] = subscriber_of(stream, config.ssf, _authorization(vault, stream), excluded)
+            _join(found, stream, config.ssf, vault, excluded)
         except ValidationError:
             found.unusable[stream.id] = UNFIT
-        except Refused as error:
-            found.unusable[stream.id] = error.message
-            found.unopened[stream.id] = subscriber_of(stream, config.ssf, "", excluded)
     return found
+
+
+def _join(found: Joined, stream: Stream, ssf: Ssf, vault: Vault, excluded: frozenset[str]) -> None:
+    """Let a stream join, as far as it can be opened. Raises ValidationError where it is no subscriber."""
+    try:
+        authorization = vault.open(stream.authorization, stream.id) if stream.authorization else ""
+    except Refused as error:
+        found.unopened[stream.id] = subscriber_of(stream, ssf, "", excluded)
+        found.unusable[stream.id] = error.message
+    else:
+        found.subscribers[stream.id] = subscriber_of(stream, ssf, authorization, excluded)
 
 
 def _excluded(redis: Redis, known: Sequence[Stream]) -> list[frozenset[str]]:
@@ -158,11 +173,6 @@ def _excluded(redis: Redis, known: Sequence[Stream]) -> list[frozenset[str]]:
         for each in known:
             pipe.smembers(keys.excluded(each.id))
         return [frozenset(member.decode() for member in members) for members in pipe.execute()]
-
-
-def _authorization(vault: Vault, stream: Stream) -> str:
-    """Return what is pushed with a stream. Raises Refused where no key opens it."""
-    return vault.open(stream.authorization, stream.id) if stream.authorization else ""
 
 
 def of_receiver(redis: Redis, receiver: str) -> list[Stream]:

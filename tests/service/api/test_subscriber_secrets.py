@@ -10,6 +10,7 @@ import httpx
 import pytest
 from redis import Redis
 
+from gatepost import audience
 from lifecycle.config import Config
 from lifecycle.roster import roster
 from service.app import create_app
@@ -113,17 +114,57 @@ async def test_what_no_key_opens_is_unusable_and_the_others_go_on(
     assert known.unopened["soar"].events == ["person.*"]
 
 
-async def test_record_of_another_version_is_unusable(ask: httpx.AsyncClient, redis: Redis, found: Config) -> None:
-    """What does not fit is shown as such; it can be deleted."""
+OTHERS: dict[str, Callable[[Any], Any]] = {
+    "a field more": lambda kept: kept | {"color": "red"},
+    "a field less": lambda kept: {name: value for name, value in kept.items() if name != "bearers"},
+    "a section with more": lambda kept: kept | {"section": kept["section"] | {"color": "red"}},
+    "a section without a format": lambda kept: kept | {"section": {"url": URL}},
+    "a section of another format": lambda kept: kept | {"section": {"format": "carrier_pigeon", "url": URL}},
+    "no section": lambda kept: kept | {"section": None},
+    "no secrets": lambda kept: kept | {"secrets": None},
+    "another kind of secret": lambda kept: kept | {"secrets": [kept["secrets"][0] | {"kind": "v2"}]},
+    "a secret without an id": lambda kept: kept | {"secrets": [{"sealed": kept["secrets"][0]["sealed"]}]},
+    "a secret that ends in no zone": lambda kept: (
+        kept | {"secrets": [kept["secrets"][0] | {"expires_at": "2026-03-02T09:00:00"}]}
+    ),
+    "no moment": lambda kept: kept | {"created_at": "yesterday"},
+    "a list": lambda kept: [kept],
+    "null": lambda _: None,
+    "no JSON": lambda _: ...,
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+async def test_record_of_another_version_is_unusable(
+    ask: httpx.AsyncClient, redis: Redis, found: Config, other: str
+) -> None:
+    """What does not fit is shown as such, on every page and in every check; it can be deleted, and all others go on."""
     await make(ask)
-    kept = json.loads(redis.hget("gatepost:subscribers", "soar") or b"")
-    kept["section"]["color"] = "red"
-    redis.hset("gatepost:subscribers", "soar", json.dumps(kept))
+    await make(ask, "well")
+    kept = OTHERS[other](json.loads(redis.hget("gatepost:subscribers", "soar") or b""))
+    redis.hset("gatepost:subscribers", "soar", "{" if kept is ... else json.dumps(kept))
 
-    shown = await show(ask)
+    shown, listed = await show(ask), (await ask.get("/v1/subscribers")).json()["items"]
+    lines = {line.what: line.ok for line in audience.lines(redis, found, datetime.now(UTC))}
+    answers = [
+        await ask.post("/v1/subscribers", json={"name": "soar", "url": URL}),
+        await ask.post("/v1/subscribers/soar/test"),
+        await ask.patch("/v1/subscribers/soar", json={"url": URL}),
+        await ask.post("/v1/subscribers/soar/rotate"),
+        await ask.post("/v1/subscribers/soar/replay?failed=true"),
+        await ask.patch("/v1/subscribers/soar", json={"paused": True}),
+    ]
 
-    assert (shown["state"], shown["url"]) == ("unusable", None)
-    assert set(roster(redis, found).subscribers) == {"siem"}
+    assert (shown["state"], shown["url"], shown["managed_by"]) == ("unusable", None, "api")
+    assert {item["name"]: item["state"] for item in listed} == {
+        "siem": "active",
+        "soar": "unusable",
+        "well": "active",
+    }
+    assert (lines["subscribers.soar"], lines["subscribers.well"]) == (False, True)
+    assert [answer.status_code for answer in answers][:2] == [409, 409]
+    assert {answer.status_code for answer in answers} <= {200, 400, 404, 409}
+    assert set(roster(redis, found).subscribers) == {"siem", "well"}
     assert (await ask.delete("/v1/subscribers/soar")).status_code == 204
 
 

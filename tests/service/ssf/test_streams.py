@@ -240,16 +240,24 @@ async def test_what_waits_for_a_stream_that_cannot_be_opened_or_read_is_kept(
     well = (await siem.create(delivery=PUSHED))["stream_id"]
     redis.hset(keys.STREAMS, "ssf-strange", '{"id": "ssf-strange"}')
     redis.hset(keys.STREAMS, "ssf-stranger", "{")
-    kept = json.loads(redis.hget(keys.STREAMS, well) or b"")
-    private = kept | {"id": "ssf-private", "endpoint_url": "http://10.0.0.1/", "receiver": "edr"}
-    redis.hset(keys.STREAMS, "ssf-private", json.dumps(private))
+    kept, shut = (json.loads(redis.hget(keys.STREAMS, each) or b"") for each in (well, sealed))
+    others = {
+        "ssf-elsewhere": kept | {"endpoint_url": "gopher://edr.example"},
+        "ssf-sealed": shut | {"endpoint_url": "gopher://edr.example"},
+        "ssf-method": kept | {"method": "urn:carrier-pigeon"},
+        "ssf-zone": kept | {"made_at": "2026-03-02T09:00:00"},
+    }
+    redis.hset(
+        keys.STREAMS,
+        mapping={name: json.dumps(each | {"id": name, "receiver": "edr"}) for name, each in others.items()},
+    )
     monkeypatch.setenv("OTHER_TOKEN", "another-admin-token")
 
     found = roster(redis, config(ssf=section(), service={"admin_tokens": ["env:OTHER_TOKEN"]}))
 
     assert (set(found.subscribers), set(found.unopened)) == ({well}, {sealed})
     assert found.unopened[sealed].authorization is None
-    assert set(found.unusable) == {sealed, "ssf-strange", "ssf-stranger", "ssf-private"}
+    assert set(found.unusable) == {sealed, "ssf-strange", "ssf-stranger", *others}
     assert [each["stream_id"] for each in await siem.all()] == [sealed, well]
     assert (await siem.ask("GET", "status_endpoint", params={"stream_id": "ssf-strange"})).status_code == 404
 
