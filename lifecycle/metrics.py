@@ -5,7 +5,7 @@ Each receiver shows the same fleet counters: aggregate over receivers with ``max
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -53,9 +53,10 @@ def forget_subscriber(pipe: Pipeline, name: str) -> None:
 class FleetCollector:
     """Reads the fleet's counters and gauges from Redis at each scrape."""
 
-    def __init__(self, redis: Redis) -> None:
-        """Keep the connection."""
+    def __init__(self, redis: Redis, unusable: Callable[[], Collection[str]] = frozenset) -> None:
+        """Keep the connection, and how to learn to which subscribers nothing can be sent."""
         self._redis = redis
+        self._unusable = unusable
 
     def describe(self) -> list[Metric]:
         """Return nothing, so that registering does not need Redis."""
@@ -84,7 +85,7 @@ class FleetCollector:
         for lane in QUEUES:
             depth.add_metric([lane], self._redis.llen(f"rq:queue:{lane}"))
             oldest.add_metric([lane], self._oldest_seconds(lane))
-        outbox = Outbox.of(self._redis)
+        outbox = Outbox.of(self._redis, self._unusable)
         depth.add_metric([SIGNALS], outbox.depth)
         oldest.add_metric([SIGNALS], outbox.oldest_seconds)
         yield from (depth, oldest)

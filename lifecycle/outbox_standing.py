@@ -1,7 +1,7 @@
 """How the outbox and each subscriber stand, for metrics and for people."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -65,20 +65,27 @@ class Outbox:
     """For how long the lane itself is behind: what waits for a later attempt is not late."""
 
     @classmethod
-    def of(cls, redis: Redis) -> "Outbox":
-        """Look."""
+    def of(cls, redis: Redis, unusable: Callable[[], Collection[str]] = frozenset) -> "Outbox":
+        """Look; ``unusable`` tells to whom nothing can be sent, and is asked where something is due."""
         kept: Any = redis.xlen(keys.OUTBOX)
         first: Any = redis.xrange(keys.OUTBOX, count=1)
         begun = [int(entry.decode().partition("-")[0]) for entry, _ in first]
-        now, due = time.time(), 0
-        for name, found in all_standing(redis):
-            if found.is_stopped or _rests(found):
-                continue
-            number: Any = redis.zcount(keys.lines(name), "-inf", now * 1000)
-            due += number
+        now, due = time.time(), _due(redis)
+        nobody = unusable() if due else ()
+        for name in due.keys() - set(nobody):
             begun += _first_due(redis, name)
+            kept += due[name]
         oldest = max(now - min(begun) / 1000, 0.0) if begun else 0.0
-        return cls(kept + due, oldest)
+        return cls(kept, oldest)
+
+
+def _due(redis: Redis) -> dict[str, int]:
+    """Return how many lines are due of each that is to be told now."""
+    told = [name for name, found in all_standing(redis) if not found.is_stopped and not _rests(found)]
+    with redis.pipeline(transaction=False) as pipe:
+        for name in told:
+            pipe.zcount(keys.lines(name), "-inf", time.time() * 1000)
+        return {name: number for name, number in zip(told, pipe.execute(), strict=True) if number}
 
 
 def _rests(found: Standing) -> bool:

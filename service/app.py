@@ -20,6 +20,7 @@ from lifecycle.errors import GatepostError, Misconfigured
 from lifecycle.metrics import FleetCollector
 from lifecycle.queue import connect
 from lifecycle.records import Records
+from lifecycle.roster import roster
 from service import problems
 from service.api.endpoints import Api
 from service.api.subscribers import SubscribersApi
@@ -39,7 +40,7 @@ def create_app(config: Config) -> Starlette:
     sources = configured_sources(config)
     redis = connect(config.redis.url, patient=False)
     registry = CollectorRegistry()
-    registry.register(FleetCollector(redis))
+    registry.register(FleetCollector(redis, lambda: roster(redis, config).unusable))
     intake = Intake(config.redis.url)
     ears = Ears(intake)
     hooks = Hooks(sources, intake, ears, registry)

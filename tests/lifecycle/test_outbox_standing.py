@@ -36,6 +36,17 @@ def test_subscriber_that_is_not_to_be_told_now_makes_no_lane_late(redis: Redis, 
     assert Outbox.of(redis) == Outbox(0, 0.0)
 
 
+def test_subscriber_that_cannot_be_opened_makes_no_lane_late(redis: Redis, siem: str) -> None:
+    """What waits for it is sent when its key is back, however many processes there are."""
+    redis.sadd(keys.SUBSCRIBER_NAMES, "well")
+    outbox.enlist_again(redis, [outbox.Way("sig_E1", "well", "E1")])
+
+    found = Outbox.of(redis, lambda: {siem})
+
+    assert found.depth == 1
+    assert found.oldest_seconds < 5
+
+
 def test_signal_that_is_not_fanned_out_yet_counts(redis: Redis) -> None:
     """It is late from the moment at which it was kept."""
     with redis.pipeline() as pipe:

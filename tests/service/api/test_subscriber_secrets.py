@@ -15,6 +15,7 @@ from lifecycle.config import Config
 from lifecycle.roster import roster
 from service.app import create_app
 from tests.conftest import MakeConfig, open_client
+from tests.seed import signal, tell
 from tests.service.api.subscribing import HEADER, OWN, SIEM, URL, make, reason, show, signing
 
 
@@ -112,6 +113,24 @@ async def test_what_no_key_opens_is_unusable_and_the_others_go_on(
     assert (paused.status_code, deleted.status_code) == (200, 204)
     assert (set(known.subscribers), set(known.unopened)) == ({"siem"}, {"soar"})
     assert known.unopened["soar"].events == ["person.*"]
+
+
+async def test_what_waits_for_a_key_makes_no_lane_late(
+    ask: httpx.AsyncClient, redis: Redis, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More processes would not send it: the metrics count it as waiting, and as no work of the lane's."""
+    await make(ask)
+    redis.sadd("gatepost:subscriber-names", "soar")
+    tell(redis, signal(), "soar")
+    monkeypatch.setenv("NEW_TOKEN", "another-token")
+    found = config(subscribers={"siem": SIEM}, service={"admin_tokens": ["env:NEW_TOKEN"]})
+
+    async with open_client(create_app(found)) as other:
+        without, with_key = [(await each.get("/metrics")).text for each in (other, ask)]
+
+    assert 'gatepost_signals_waiting{subscriber="soar"} 1.0' in without
+    assert 'gatepost_lane_depth{lane="signals"} 0.0' in without
+    assert 'gatepost_lane_depth{lane="signals"} 1.0' in with_key
 
 
 OTHERS: dict[str, Callable[[Any], Any]] = {
