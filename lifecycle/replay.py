@@ -9,6 +9,7 @@ from redis import Redis
 from lifecycle import keys, outbox
 from lifecycle.config import Config
 from lifecycle.errors import Conflict, Refused, Unknown
+from lifecycle.forgetting import forget
 from lifecycle.outbox import Enlisted, Way
 from lifecycle.roster import roster
 from lifecycle.signal import Told
@@ -129,7 +130,7 @@ class Replay:
         try:
             self._found()
         except Unknown:
-            outbox.drop_all(self._redis, self._name, DELETED)
+            forget(self._redis, self._name, DELETED)
             raise
         log.info(
             "subscriber.replayed",
