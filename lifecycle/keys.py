@@ -33,7 +33,8 @@ gatepost:known[:TARGET]                     set     persons with a live account 
 gatepost:link:KEY                           string  key of the person that this one was found to be; never expires
 gatepost:notice:ID                          hash    a notice set aside whole; until it was read after all
 gatepost:aside:SOURCE                       hash    bytes of each of its notices set aside, by id; as long
-gatepost:signal:ID                          hash    type, body, person, event, target, facts, deliveries; RETENTION
+gatepost:signal:ID                          hash    type, body, person, event, target, facts, deliveries, and
+                                                    those replayed to who was not among them; RETENTION
 gatepost:signals                            zset    signal ids by time made; trimmed to RETENTION
 gatepost:outbox                             stream  ids of signals that are not fanned out yet; until then
 gatepost:lines:SUBSCRIBER                   zset    its lines by when the first of each is due, or until when it is on

@@ -24,6 +24,8 @@ from lifecycle.signal import Signal, Told
 ITEM_PARTS = "~"
 WAITING, DELIVERED, FAILED, DROPPED = "waiting", "delivered", "failed", "dropped"
 BATCH_MAX = 500
+DELIVERIES = ("deliveries", "replayed")
+"""Where a signal has the names of its deliveries: those that it was fanned out to, and whoever asked for it since."""
 
 
 class Way(NamedTuple):
@@ -154,5 +156,6 @@ def end_polled(redis: Redis, subscriber: str, results: Sequence[tuple[str, str, 
 
 
 def deliveries_of(record: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return item and subscriber of each delivery of a signal; none while it is not fanned out."""
-    return [(item, name) for item, name in json.loads(record.get("deliveries") or "[]")]
+    """Return item and subscriber of each delivery of a signal; none while it is neither fanned out nor replayed."""
+    pairs = [pair for field in DELIVERIES for pair in json.loads(record.get(field) or "[]")]
+    return list(dict.fromkeys((item, name) for item, name in pairs))

@@ -64,6 +64,15 @@ local function begin(item, name, line, state, reason)
   redis.call('EXPIRE', delivery, {_RETENTION})
 end
 
+-- To whom it goes that the fan-out may not know of: who subscribed later, or does not want it and asked for it.
+local function note(item, name)
+  local signal = 'gatepost:signal:' .. item:match('^[^~]*')
+  if redis.call('EXISTS', signal) == 0 then return end
+  local others = redis.call('HGET', signal, 'replayed')
+  others = others and others:sub(1, -2) .. ', ' or '['
+  redis.call('HSET', signal, 'replayed', others .. '["' .. item .. '", "' .. name .. '"]]')
+end
+
 local function enlist(item, name, line, how, now, again)
   local of = 'gatepost:subscriber:' .. name
   if tonumber(how) >= 2 and redis.call('HEXISTS', of, 'disabled_at') == 1 then return 0 end
@@ -78,6 +87,7 @@ local function enlist(item, name, line, how, now, again)
     return -1
   end
   begin(item, name, line, 'waiting', '')
+  if again and not state then note(item, name) end
   redis.call('ZREM', 'gatepost:failures', 'signal:' .. item .. ':' .. name)
   redis.call('ZREM', 'gatepost:failed:' .. name, item)
   redis.call('HINCRBY', of, 'waiting', 1)
@@ -89,15 +99,6 @@ local function enlist(item, name, line, how, now, again)
   end
   return 1
 end
-
--- A delivery that began otherwise than by the fan-out, to who subscribed later, is the signal's as well.
-local function note(item, name)
-  local signal, pair = 'gatepost:signal:' .. item:match('^[^~]*'), '["' .. item .. '", "' .. name .. '"]'
-  local known = redis.call('HGET', signal, 'deliveries') or '[]'
-  if known:find(pair, 1, true) or redis.call('EXISTS', signal) == 0 then return end
-  local others = known == '[]' and '[' or known:sub(1, -2) .. ', '
-  redis.call('HSET', signal, 'deliveries', others .. pair .. ']')
-end
 """
 
 # ARGV: revision, then for each signal: its entry, its id, its deliveries (JSON), n, and n times: item, name, line, how.
@@ -107,22 +108,14 @@ FAN_OUT = (
     _NOW
     + _ENLIST
     + """
-local function deliver(id, deliveries)
-  local signal = 'gatepost:signal:' .. id
-  if redis.call('EXISTS', signal) == 0 then return end
-  -- Whoever replayed it was faster.
-  local before = redis.call('HGET', signal, 'deliveries') or '[]'
-  redis.call('HSET', signal, 'deliveries', deliveries)
-  for _, each in ipairs(cjson.decode(before)) do note(each[1], each[2]) end
-end
-
 if (redis.call('GET', 'gatepost:subscribers-revision') or '0') ~= ARGV[1] then return {-1} end
 local i, enlisted, full = 2, 0, {}
 while i <= #ARGV do
   local entry, id, deliveries, n = unpack(ARGV, i, i + 3)
   i = i + 4
   local is_new = redis.call('XDEL', 'gatepost:outbox', entry) == 1
-  if is_new then deliver(id, deliveries) end
+  local signal = 'gatepost:signal:' .. id
+  if is_new and redis.call('EXISTS', signal) == 1 then redis.call('HSET', signal, 'deliveries', deliveries) end
   for _ = 1, n do
     if is_new then
       local item, name, line, how = unpack(ARGV, i, i + 3)
@@ -152,7 +145,6 @@ for i = 1, #ARGV, 4 do
   local item, name, line, how = unpack(ARGV, i, i + 3)
   local answer = enlist(item, name, line, how, now, true)
   if answer < 0 then return {enlisted, (i - 1) / 4} end
-  if answer > 0 then note(item, name) end
   enlisted = enlisted + answer
 end
 return {enlisted, #ARGV / 4}

@@ -15,7 +15,7 @@ STATES = (outbox.WAITING, outbox.DELIVERED, outbox.FAILED, outbox.DROPPED)
 CHOICES = {"type": ALL_TYPES, "state": STATES}
 """What a filter can be, where not everything can."""
 # Not the body: a list may look at many.
-_FILTERED = ("type", "person", "deliveries")
+_FILTERED = ("type", "person", *outbox.DELIVERIES)
 
 
 class Signals:
