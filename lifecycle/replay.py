@@ -8,12 +8,12 @@ from redis import Redis
 
 from lifecycle import keys, outbox
 from lifecycle.config import Config
-from lifecycle.errors import Conflict, Refused, Unknown
+from lifecycle.errors import Conflict, Unknown
 from lifecycle.forgetting import forget
 from lifecycle.outbox import Enlisted, Way
 from lifecycle.roster import roster
 from lifecycle.signal import Told
-from lifecycle.subscriber import STANDARD_WEBHOOKS, Subscriber, is_for
+from lifecycle.subscriber import STANDARD_WEBHOOKS, Subscriber, is_for, ways_of
 from lifecycle.subscribers import DELETED
 
 PAGE = 500
@@ -59,7 +59,7 @@ class Replay:
             if looked_at >= SIGNALS_MAX and page:
                 return self._done(Replayed(enlisted, _just_before(page[0])), actor)
             looked_at += len(page)
-            pairs = [(signal, way) for signal in page if self._wants(signal) for way in self._ways(signal)]
+            pairs = [(signal, way) for signal in page for way in self._wanted_ways(signal)]
             found = self._enlist([way for _, way in pairs])
             enlisted += found.number
             if found.looked_at < len(pairs):
@@ -97,16 +97,9 @@ class Replay:
                 return self._done(Replayed(enlisted, None, is_full=True), actor)
         return self._done(Replayed(enlisted, None), actor)
 
-    def _wants(self, signal: Told) -> bool:
+    def _wanted_ways(self, signal: Told) -> list[Way]:
         # What was for one subscriber alone, a test or a change of its stream, was of that moment.
-        if signal.only or not is_for(self._name, signal):
-            return False
-        try:
-            return self._subscriber.wants(signal)
-        except Refused as error:
-            # As where it is fanned out: told once too often is better than never.
-            log.warning("filter.failed", subscriber=self._name, type=signal.type, detail=error.message)
-            return True
+        return [] if signal.only else ways_of(self._name, self._subscriber, signal)
 
     def _ways(self, signal: Told) -> list[Way]:
         return self._subscriber.ways(self._name, signal)

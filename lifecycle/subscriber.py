@@ -3,10 +3,13 @@
 import re
 from typing import Annotated, Final, Literal
 
+import structlog
 from pydantic import AfterValidator, Field, model_validator
 
 from lifecycle import signature
+from lifecycle.errors import Refused
 from lifecycle.fields import HttpUrl, SignalCel, Words
+from lifecycle.log import fault
 from lifecycle.outbox import Way, line_of
 from lifecycle.secrets import Secret, TextOrSecret
 from lifecycle.signal import TYPES, Told
@@ -19,6 +22,8 @@ REQUESTS_PER_MINUTE_MAX = 600_000
 STANDARD_WEBHOOKS: Final = "standard_webhooks"
 SSF_PUSH: Final = "ssf_push"
 SSF_POLL: Final = "ssf_poll"
+
+log = structlog.get_logger()
 
 _HEADER_NAME: Final = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
 # What the format writes itself, or what would change whom the request is for and where it ends.
@@ -135,3 +140,24 @@ class Subscriber(Shape):
 def is_for(name: str, signal: Told) -> bool:
     """Tell whether a signal that is for one subscriber alone, or for all but one, may go to this one."""
     return name != signal.besides and signal.only in {"", name}
+
+
+def ways_of(name: str, subscriber: Subscriber, signal: Told) -> list[Way]:
+    """Return the ways of a signal to a subscriber, none where it does not want it.
+
+    Whatever goes wrong with one subscriber keeps the signal from no other, and no other signal from this one.
+    """
+    try:
+        return subscriber.ways(name, signal) if is_for(name, signal) and _wants(name, subscriber, signal) else []
+    except Exception as error:  # noqa: BLE001 - as said; once that is mended it can be replayed
+        log.error("signal.fault", subscriber=name, signal=signal.id, **fault(error))  # noqa: TRY400 - its text may hold what is personal
+        return []
+
+
+def _wants(name: str, subscriber: Subscriber, signal: Told) -> bool:
+    try:
+        return subscriber.wants(signal)
+    except Refused as error:
+        # Told once too often is better than never.
+        log.warning("filter.failed", subscriber=name, type=signal.type, detail=error.message)
+        return True

@@ -14,13 +14,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from lifecycle import keys
-from lifecycle.errors import Refused
 from lifecycle.log import fault
 from lifecycle.outbox import Way
 from lifecycle.outbox_scripts import FAN_OUT, TRIM_FAILED
 from lifecycle.roster import Roster
 from lifecycle.signal import Told
-from lifecycle.subscriber import Subscriber, is_for
+from lifecycle.subscriber import ways_of
 from workers.outbox.known import Known
 from workers.outbox.pace import Pace
 
@@ -72,7 +71,9 @@ class FanOut:
         signals = await self._known.signals(signal for _, signal in entries)
         enlisted = 0
         for some in self._portions(entries):
-            enlisted += await self._fan_out(some, signals)
+            if (found := await self._fan_out(some, signals)) is None:
+                break
+            enlisted += found
             self._wake()
         return enlisted
 
@@ -83,7 +84,8 @@ class FanOut:
         for start in range(0, len(entries), size):
             yield list(entries[start : start + size])
 
-    async def _fan_out(self, entries: Sequence[Entry], signals: dict[str, Told]) -> int:
+    async def _fan_out(self, entries: Sequence[Entry], signals: dict[str, Told]) -> int | None:
+        """Return how many deliveries begin; None where nothing was done, and nothing may be that comes after it."""
         for _ in range(ROSTER_TRIES_MAX):
             arguments = [part for entry in entries for part in _arguments(entry, signals, self._known.roster)]
             answer: Any = await self._redis.eval(FAN_OUT, 0, str(self._known.roster.revision), *arguments)
@@ -93,7 +95,7 @@ class FanOut:
                 return int(number)
             await self._known.refresh()
         log.warning("fan_out.roster_never_still")
-        return 0
+        return None
 
     async def _trim(self) -> None:
         """Forget what is older than what is kept."""
@@ -120,30 +122,12 @@ def _arguments(entry: Entry, signals: dict[str, Told], roster: Roster) -> list[s
     """Return what the script takes of one signal; one that is gone, or unreadable, goes to nobody."""
     stream_id, signal_id = entry
     signal = signals.get(signal_id)
-    found = _found(signal, roster) if signal is not None else []
+    found = list(ways(signal, roster)) if signal is not None else []
     pairs = json.dumps([[way.item, way.subscriber] for way in found])
     return [stream_id, signal_id, pairs, str(len(found)), *(str(part) for way in found for part in way.arguments())]
-
-
-def _found(signal: Told, roster: Roster) -> list[Way]:
-    try:
-        return list(ways(signal, roster))
-    except Exception as error:  # noqa: BLE001 - one that we cannot make sense of must hold up no other; it can be replayed
-        log.error("signal.fault", signal=signal.id, **fault(error))  # noqa: TRY400 - its text may hold what is personal
-        return []
 
 
 def ways(signal: Told, roster: Roster) -> Iterator[Way]:
     """Return the deliveries that come of a signal."""
     for name, subscriber in roster.everybody.items():
-        if is_for(name, signal) and _wants(name, subscriber, signal):
-            yield from subscriber.ways(name, signal)
-
-
-def _wants(name: str, subscriber: Subscriber, signal: Told) -> bool:
-    try:
-        return subscriber.wants(signal)
-    except Refused as error:
-        # Told once too often is better than never.
-        log.warning("filter.failed", subscriber=name, type=signal.type, detail=error.message)
-        return True
+        yield from ways_of(name, subscriber, signal)
