@@ -15,6 +15,10 @@ REST_SECONDS_MAX = 3_600
 """How long a whole subscriber is left alone because one answer said so; a delivery waits as long as it was told."""
 GONE = 410
 BUSY = frozenset({429, 503})
+ITS_OWN = frozenset({"private_address", "port", "tls", "unreachable", "no_answer"})
+"""Why an attempt without an answer failed, where that is the subscriber's trouble; all else is ours."""
+NEVER = frozenset({"no_security_event", "no_webhook"})
+"""What waited for a subscriber when it was of another format: that it is of this one again may be never."""
 
 
 class Says(StrEnum):
@@ -57,8 +61,10 @@ def answered(reply: Reply, verdict: Verdict, reason: str, number: int, now: date
 
 
 def unanswered(error: GatepostError, number: int, now: datetime) -> Result:
-    """Return what comes of an attempt without an answer: it is tried again, for whatever was wrong may be mended."""
-    return _later(number, now, Says.ILL, error.reason)
+    """Return what comes of an attempt without an answer: it is tried again where what was wrong may be mended."""
+    if error.reason in NEVER:
+        return Result(FAILED, Says.NOTHING, error.reason)
+    return _later(number, now, Says.ILL if error.reason in ITS_OWN else Says.NOTHING, error.reason)
 
 
 def _later(

@@ -203,6 +203,6 @@ def retry_at(headers: Mapping[str, str], now: datetime, seconds_max: int = RETRY
 def _date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -7,6 +7,7 @@ https://docs.aiohttp.org/en/stable/client_reference.html
 """
 
 import asyncio
+import errno
 import ssl
 import time
 from collections.abc import Mapping
@@ -35,6 +36,9 @@ IDLE_SECONDS = 15.0
 CLOSE_SECONDS = 1.0
 USER_AGENT = f"gatepost/{__version__}"
 INTERIM = frozenset(range(100, 200)) - {101}
+
+# Nothing more can be opened on this machine, or by this process.
+NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 # How a connection ends of which the other side thought that it was no longer used.
 GONE = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
@@ -273,6 +277,8 @@ def _ours(error: Exception, trip: _Trip) -> GatepostError:
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, Barred):
         return Refused("the subscriber's name leads to a private address", reason="private_address")
+    if isinstance(cause, OSError) and cause.errno in NO_ROOM:
+        return Postponed("no connection can be opened here", reason="no_room")
     if isinstance(error, aiohttp.InvalidURL):
         return Refused("the subscriber's URL cannot be used", reason="url")
     if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):

@@ -10,13 +10,20 @@ from datetime import datetime
 
 from lifecycle import signature
 from lifecycle.config import Config
+from lifecycle.errors import Refused
 from lifecycle.signal import Told
 from lifecycle.subscriber import Subscriber
 from workers.subscribers.base import Letter, Reply, Verdict
 
 
 def letter(_config: Config, signal: Told, item: str, subscriber: Subscriber, now: datetime) -> Letter:
-    """Return the body with the headers of one attempt; they are the subscriber's own ones besides."""
+    """Return the body with the headers of one attempt; they are the subscriber's own ones besides.
+
+    Raises Refused for one Security Event of the signal.
+    """
+    if item != signal.id:
+        # What waited for a subscriber when it was one of another format.
+        raise Refused("this is a Security Event, and no webhook", reason="no_webhook")
     signatures = [signature.signer(secret.value)(item, now, signal.body) for secret in subscriber.secrets]
     headers = {
         "content-type": "application/json",

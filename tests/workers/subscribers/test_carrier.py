@@ -1,7 +1,9 @@
 """One subscriber's letters: what is sent, what of an answer is read, and what comes of one that is not there."""
 
 import asyncio
+import errno
 import gzip
+import socket
 import threading
 import time
 import traceback
@@ -24,9 +26,11 @@ from tests.workers.subscribers.peer import (
     says,
     says_and_closes,
     says_and_resets,
+    subscriber,
 )
 from workers.subscribers.base import Letter
-from workers.subscribers.carrier import ANSWER_BYTES_MAX, Carrier, Limits
+from workers.subscribers.carrier import ANSWER_BYTES_MAX, Carrier, Limits, Network
+from workers.subscribers.guard import AddressInfo
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -325,6 +329,20 @@ async def test_four_addresses_at_most_are_tried(carrier: MakeCarrier, dials: Dia
 
     assert caught.value.reason == "unreachable"
     assert {f"127.0.0.{last}" for last in range(2, 6)} == {host for host, _ in dials.found}
+
+
+async def test_room_that_we_lack_is_not_the_subscribers_trouble() -> None:
+    """A machine that can open nothing more says so of itself."""
+
+    def full(_info: AddressInfo) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    made = Carrier(subscriber("http://127.0.0.1:9/"), frozenset(), 1, limits=BRISK, network=Network(full))
+    with pytest.raises(Postponed) as caught:
+        await made.post(LETTER)
+    await made.close()
+
+    assert caught.value.reason == "no_room"
 
 
 async def test_messages_hold_no_url(carrier: MakeCarrier) -> None:
