@@ -15,6 +15,8 @@ PAUSED_LINES_MAX = 1_000
 CIRCUIT_FAILURES = 5
 """In a row, after which one delivery alone tries the subscriber again and again, and the others wait for it."""
 CIRCUIT_MILLISECONDS, CIRCUIT_MILLISECONDS_MAX = 5_000, 120_000
+PROBE_MILLISECONDS = 16_000
+"""How long that one is waited for: as long as an attempt can last."""
 DISABLE_MILLISECONDS = 5 * 86_400_000
 """A subscriber that took nothing for so long is disabled."""
 FAILING_GAP_MILLISECONDS = 36 * 3_600_000
@@ -151,9 +153,9 @@ return {enlisted, #ARGV / 4}
 """
 )
 
-# ARGV: for how long what is claimed is this process's own, then for each subscriber: name, how many, and the
-# milliseconds from one to the next by its rate, 0 for none. Answers until when, and for each: name, line, item, and
-# how many attempts were made.
+# ARGV: for how long what is claimed is this process's own, how many deliveries may be shared out among all, then for
+# each subscriber: name, how many it may have besides of its own, how many in all, and the milliseconds from one to the
+# next by its rate, 0 for none. Answers until when, and for each: name, line, item, and how many attempts were made.
 CLAIM = f"""
 -- What tells a receiver that its stream is paused is no event that waits for its end.
 local function announcements(lines, now)
@@ -165,31 +167,34 @@ local function announcements(lines, now)
 end
 
 {_NOW}
-local until_ = string.format('%.0f', now + ARGV[1])
+local until_, shared = string.format('%.0f', now + ARGV[1]), tonumber(ARGV[2])
 local found = {{until_}}
-for i = 2, #ARGV, 3 do
-  local name, most, interval = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+for i = 3, #ARGV, 4 do
+  local name, own, interval = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 3])
+  local most = math.min(own + shared, tonumber(ARGV[i + 2]))
   local of, lines = 'gatepost:subscriber:' .. name, 'gatepost:lines:' .. name
-  local due = redis.call('ZRANGEBYSCORE', lines, '-inf', now, 'LIMIT', 0, most)
+  local due = most > 0 and redis.call('ZRANGEBYSCORE', lines, '-inf', now, 'LIMIT', 0, most) or {{}}
   if #due > 0 then
     local paused, disabled, failures, opens, rests, next_at =
       unpack(redis.call('HMGET', of, 'paused_at', 'disabled_at', 'failures', 'open_until', 'rest_until', 'next_at'))
     if disabled or tonumber(opens or 0) > now or tonumber(rests or 0) > now then most = 0 end
     if paused and most > 0 then due = announcements(lines, now) end
-    if tonumber(failures or 0) >= {CIRCUIT_FAILURES} and most > 0 and #due > 0 then
-      -- One probe at a time.
-      most = 1
-      redis.call('HSET', of, 'open_until', until_, 'probing', 1)
-    end
+    local probes = tonumber(failures or 0) >= {CIRCUIT_FAILURES}
+    -- One probe at a time.
+    if probes then most = math.min(most, 1) end
     local at, burst = math.max(tonumber(next_at or 0), now), math.max(1000, interval)
     for _, line in ipairs(due) do
       if most <= 0 or (interval > 0 and at + interval > now + burst) then break end
       local item = redis.call('LINDEX', 'gatepost:line:' .. name .. ':' .. line, 0)
       if item then
         redis.call('ZADD', lines, until_, line)
+        if probes then
+          redis.call('HSET', of, 'open_until', string.format('%.0f', now + {PROBE_MILLISECONDS}), 'probing', item)
+        end
         local attempts = redis.call('HGET', 'gatepost:delivery:' .. item .. ':' .. name, 'attempts')
         for _, each in ipairs({{name, line, item, attempts or '0'}}) do found[#found + 1] = each end
         most, at = most - 1, at + interval
+        if own > 0 then own = own - 1 else shared = shared - 1 end
       else
         redis.call('ZREM', lines, line)
       end
@@ -215,16 +220,30 @@ return until_
 """
 
 # ARGV: for each attempt: name, line, item, number, attempt (JSON), state, reason, the milliseconds until the next one,
-# when that is (text), the counter, what it says of the subscriber, for how long that rests. Answers for each 0 where
-# it was recorded before, 1 where it is now, and 2 where the subscriber is to be disabled, for it failed for so long.
+# when that is (text), the counter, what it says of the subscriber, for how long that rests, 1 where it disables that,
+# and what to disable it with (JSON): name, why, and the arguments of KEEP for the signal that says so. Answers for each
+# 0 where it was recorded before, 1 where it is now, and 2 where that disabled the subscriber.
 RECORD = f"""
-local function judge(of, now, says, rests)
+local function disable(now, ARGV)
+  local of = 'gatepost:subscriber:' .. ARGV[1]
+  if redis.call('HSETNX', of, 'disabled_at', now) == 0 then return 1 end
+  redis.call('HSET', of, 'reason', ARGV[2])
+  {_keep(2)}
+  return 2
+end
+
+-- Answers whether it failed for so long that it is to be disabled.
+local function judge(of, now, item, says, rests)
   if says == 'well' then
     redis.call('HDEL', of, 'failures', 'failing_since', 'last_failure_at', 'open_until', 'opened', 'probing',
       'rest_until')
     redis.call('HSET', of, 'last_success_at', now)
+    return false
   end
-  if says ~= 'ill' and says ~= 'busy' then return 1 end
+  local probed = redis.call('HGET', of, 'probing') == item
+  -- A probe that says nothing makes room for another one; what it waits for itself is no trouble of the subscriber's.
+  if probed then redis.call('HDEL', of, 'probing', 'open_until') end
+  if says ~= 'ill' and says ~= 'busy' then return false end
   local last = tonumber(redis.call('HGET', of, 'last_failure_at') or 0)
   if now - last > {FAILING_GAP_MILLISECONDS} then redis.call('HDEL', of, 'failing_since') end
   redis.call('HSETNX', of, 'failing_since', now)
@@ -233,20 +252,21 @@ local function judge(of, now, says, rests)
   if says == 'ill' then
     local failures = redis.call('HINCRBY', of, 'failures', 1)
     -- What was on its way when it opened says nothing new; a probe that failed does.
-    if failures == {CIRCUIT_FAILURES} or redis.call('HDEL', of, 'probing') == 1 then
+    if failures == {CIRCUIT_FAILURES} or probed then
       local opened = tonumber(redis.call('HGET', of, 'opened') or 0)
       local wait = math.min({CIRCUIT_MILLISECONDS} * 2 ^ opened, {CIRCUIT_MILLISECONDS_MAX})
       redis.call('HSET', of, 'open_until', string.format('%.0f', now + wait))
       redis.call('HINCRBY', of, 'opened', 1)
     end
   end
-  return now - redis.call('HGET', of, 'failing_since') >= {DISABLE_MILLISECONDS} and 2 or 1
+  return now - redis.call('HGET', of, 'failing_since') >= {DISABLE_MILLISECONDS}
 end
 
 {_NOW}
 local answers = {{}}
-for i = 1, #ARGV, 12 do
-  local name, line, item, number, attempt, state, reason, wait, due_text, counter, says, rests = unpack(ARGV, i, i + 11)
+for i = 1, #ARGV, 14 do
+  local name, line, item, number, attempt, state, reason, wait, due_text, counter, says, rests, disables, with =
+    unpack(ARGV, i, i + 13)
   local delivery, of = 'gatepost:delivery:' .. item .. ':' .. name, 'gatepost:subscriber:' .. name
   local box, lines = 'gatepost:line:' .. name .. ':' .. line, 'gatepost:lines:' .. name
   local known = tonumber(redis.call('HGET', delivery, 'attempts') or 0)
@@ -255,8 +275,10 @@ for i = 1, #ARGV, 12 do
     redis.call('RPUSH', 'gatepost:attempts:' .. item .. ':' .. name, attempt)
     redis.call('EXPIRE', 'gatepost:attempts:' .. item .. ':' .. name, {_RETENTION})
     redis.call('HSET', delivery, 'state', state, 'attempts', number, 'reason', reason, 'next_attempt_at', due_text)
+    redis.call('EXPIRE', delivery, {_RETENTION})
     redis.call('HINCRBY', 'gatepost:metrics', counter, 1)
-    answer = judge(of, now, says, rests)
+    local failed = judge(of, now, item, says, rests)
+    answer = (failed or disables == '1') and disable(now, cjson.decode(with)) or 1
     if state == 'waiting' then
       redis.call('ZADD', lines, string.format('%.0f', now + wait), line)
     else
@@ -276,16 +298,6 @@ for i = 1, #ARGV, 12 do
   answers[#answers + 1] = answer
 end
 return answers
-"""
-
-# ARGV: name, why, then the arguments of KEEP for the signal that says so. Answers whether it was not yet.
-DISABLE = f"""
-{_NOW}
-local of = 'gatepost:subscriber:' .. ARGV[1]
-if redis.call('HSETNX', of, 'disabled_at', now) == 0 then return 0 end
-redis.call('HSET', of, 'reason', ARGV[2])
-{_keep(2)}
-return 1
 """
 
 # ARGV: name, state, reason, how many. Ends what waits in lines and what is polled; answers how many have ended.

@@ -124,7 +124,7 @@ def fail(redis: Redis, item: str, name: str, *, reason: str = "500", attempts: i
     line: Any = redis.hget(keys.delivery(item, name), "line")
     attempt = json.dumps({"number": attempts, "at": iso(NOW), "status": 500})
     counter = json.dumps(["gatepost_signals", name, "failed"])
-    recorded = [name, line, item, attempts, attempt, "failed", reason, "", "", counter, "ill", ""]
+    recorded = [name, line, item, attempts, attempt, "failed", reason, "", "", counter, "ill", "", "0", ""]
     assert redis.eval(RECORD, 0, *recorded) == [1]
 
 

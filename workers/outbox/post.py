@@ -5,6 +5,7 @@ process dies, another sends it again, under the same id.
 """
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -30,7 +31,10 @@ CLAIM_MILLISECONDS, RENEW_SECONDS = 4_000, 1.0
 POLL_SECONDS, TROUBLE_SECONDS = 0.2, 1.0
 ON_THEIR_WAY_MAX = 10
 """To one subscriber; it is promised no order but that of one person's signals."""
-ALL_ON_THEIR_WAY_MAX = 400
+OWN_ON_THEIR_WAY = 2
+"""May always be on their way to one, however slow the others are."""
+SHARED_ON_THEIR_WAY_MAX = 400
+"""To all together, besides: those that are slow may take all of it."""
 STOP_SECONDS_MAX = 20.0
 CLOSE_SECONDS = 20.0
 ANSWER_BYTES_KEPT = 256
@@ -51,9 +55,10 @@ class Post:
         self._formats = formats
         self._open = open_carrier
         self._recorder = Recorder(redis)
+        self._roster = known.roster
         self._carriers: dict[str, tuple[Subscriber, Carrier]] = {}
         self._claims: dict[asyncio.Task[None], Claim] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing: dict[asyncio.Task[None], Carrier] = {}
         self._awake = asyncio.Event()
         self._pace = Pace()
 
@@ -83,12 +88,15 @@ class Post:
         if self._claims:
             await asyncio.wait(self._claims, timeout=STOP_SECONDS_MAX)
         renewing.cancel()
-        for _, carrier in self._carriers.values():
-            await carrier.close()
+        for closing in self._closing:
+            closing.cancel()
+        open_ = [carrier for _, carrier in self._carriers.values()]
+        await asyncio.gather(*(carrier.close() for carrier in (*open_, *self._closing.values())))
 
     async def step(self) -> int:
         """Claim what is due and send it on its way; return how many."""
-        claims = await self._claim()
+        self._let_go()
+        claims = self._unsent(await self._claim())
         if not claims:
             return 0
         signals = await self._known.signals(signal_of(claim.item) for claim in claims)
@@ -97,6 +105,17 @@ class Post:
             self._claims[task] = claim
             task.add_done_callback(self._ended)
         return len(claims)
+
+    def _unsent(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Leave out what is on its way here: where Redis stood still for long, a claim ends before it is renewed."""
+        under_way = {(claim.name, claim.line): claim for claim in self._claims.values()}
+        unsent = []
+        for claim in claims:
+            if (known := under_way.get((claim.name, claim.line))) is None:
+                unsent.append(claim)
+            else:
+                known.until = claim.until
+        return unsent
 
     async def settle(self) -> None:
         """Wait for all that is on its way."""
@@ -118,36 +137,44 @@ class Post:
         arguments = self._wanted()
         if not arguments:
             return []
-        found: Any = await self._redis.eval(CLAIM, 0, str(CLAIM_MILLISECONDS), *arguments)
+        found: Any = await self._redis.eval(CLAIM, 0, str(CLAIM_MILLISECONDS), str(self._shared()), *arguments)
         until, *parts = [part.decode() for part in found]
         return [
             Claim(name, line, item, int(attempts) + 1, until)
             for name, line, item, attempts in zip(*(parts[start::4] for start in range(4)), strict=True)
         ]
 
+    def _shared(self) -> int:
+        """Return how many more may be on their way besides those that each may always have."""
+        taken = sum(max(number - OWN_ON_THEIR_WAY, 0) for number in self._under_way().values())
+        return max(SHARED_ON_THEIR_WAY_MAX - taken, 0)
+
+    def _under_way(self) -> Counter[str]:
+        return Counter(claim.name for claim in self._claims.values())
+
     def _wanted(self) -> list[str]:
         """Return for each subscriber how much more may be on its way to it, and how far apart."""
-        under_way = Counter(claim.name for claim in self._claims.values())
-        left = ALL_ON_THEIR_WAY_MAX - under_way.total()
+        under_way = self._under_way()
+        subscribers = list(self._known.roster.subscribers.items())
+        random.shuffle(subscribers)  # who comes first shall not always have first what all share
         found: list[str] = []
-        for name, subscriber in self._known.roster.subscribers.items():
-            most = min(ON_THEIR_WAY_MAX - under_way[name], left)
+        for name, subscriber in subscribers:
+            own, most = (max(each - under_way[name], 0) for each in (OWN_ON_THEIR_WAY, ON_THEIR_WAY_MAX))
             if most > 0 and subscriber.format != SSF_POLL:
                 per_minute = subscriber.requests_per_minute
                 interval = MINUTE_MILLISECONDS / per_minute if per_minute else 0
-                found += [name, str(most), str(interval)]
+                found += [name, str(own), str(most), str(interval)]
         return found
 
     # ---- one attempt
 
     async def _attempt(self, claim: Claim, signal: Told | None) -> None:
         started = datetime.now(UTC)
+        line, result = await self._tried(claim, signal, started)
         try:
-            line, result = await self._tried(claim, signal, started)
             await self._recorder.record(Attempt(claim, {"at": iso(started), **line}, result))
-        except RedisError as error:
-            # Nobody will know of it, so it is made again when the claim ends.
-            log.warning("signal.unrecorded", subscriber=claim.name, error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - nobody will know of it, so it is made again when the claim ends
+            log.warning("signal.unrecorded", subscriber=claim.name, **fault(error))
             return
         log.info(
             "signal.attempted",
@@ -159,43 +186,59 @@ class Post:
         )
 
     async def _tried(self, claim: Claim, signal: Told | None, started: datetime) -> tuple[dict[str, Any], Result]:
+        """Make an attempt; return what is kept of it, whatever happens, and what it came to."""
+        try:
+            return await self._sent(claim, signal, started)
+        except GatepostError as error:
+            line = {"status": None, "error": error.reason, "detail": error.message}
+            return line, unanswered(error, claim.number, datetime.now(UTC))
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one delivery must end no other
+            log.error("signal.fault", subscriber=claim.name, **fault(error))  # noqa: TRY400 - its text may hold what is personal
+            ours = GatepostError("a fault of ours", reason="fault")
+            return {"status": None, "error": "fault"}, unanswered(ours, claim.number, datetime.now(UTC))
+
+    async def _sent(self, claim: Claim, signal: Told | None, started: datetime) -> tuple[dict[str, Any], Result]:
         subscriber = self._known.roster.subscribers.get(claim.name)
         if signal is None or subscriber is None:
             reason = "signal_unknown" if signal is None else "subscriber_unknown"
             return {"status": None, "error": reason}, Result(FAILED, Says.NOTHING, reason)
         how = self._formats[subscriber.format]
-        try:
-            letter = how.letter(self._known.config, signal, claim.item, subscriber, started)
-            reply = await self._carrier(claim.name, subscriber).post(letter)
-        except GatepostError as error:
-            line = {"status": None, "error": error.reason, "detail": error.message}
-            return line, unanswered(error, claim.number, datetime.now(UTC))
-        except Exception as error:  # noqa: BLE001 - a fault of ours in one delivery must end no other
-            log.error("signal.fault", subscriber=claim.name, **fault(error))  # noqa: TRY400 - it may hold what is personal
-            ours = GatepostError("a fault of ours", reason="fault")
-            return {"status": None, "error": "fault"}, unanswered(ours, claim.number, datetime.now(UTC))
+        letter = how.letter(self._known.config, signal, claim.item, subscriber, started)
+        reply = await self._carrier(claim.name, subscriber).post(letter)
         verdict, reason = how.verdict(reply)
         return _line(reply), answered(reply, verdict, reason, claim.number, datetime.now(UTC))
+
+    # ---- what each is reached by
 
     def _carrier(self, name: str, subscriber: Subscriber) -> Carrier:
         known = self._carriers.get(name)
         if known is not None and known[0] == subscriber:
             return known[1]
         if known is not None:
-            self._close_later(known[1])
+            self._close_later(name)
         carrier = self._open(subscriber)
         self._carriers[name] = (subscriber, carrier)
         return carrier
 
-    def _close_later(self, carrier: Carrier) -> None:
-        """Close what a changed subscriber was reached by, once nothing can be on its way by it."""
+    def _let_go(self) -> None:
+        """Close what leads to whoever is gone from the roster, or is another now."""
+        if self._roster is self._known.roster:
+            return
+        self._roster = self._known.roster
+        for name, (subscriber, _) in list(self._carriers.items()):
+            if self._roster.subscribers.get(name) != subscriber:
+                self._close_later(name)
+
+    def _close_later(self, name: str) -> None:
+        """Close what a subscriber was reached by, once nothing can be on its way by it."""
+        _, carrier = self._carriers.pop(name)
 
         async def close() -> None:
             await asyncio.sleep(CLOSE_SECONDS)
             await carrier.close()
 
-        self._closing.add(task := asyncio.create_task(close()))
-        task.add_done_callback(self._closing.discard)
+        self._closing[task := asyncio.create_task(close())] = carrier
+        task.add_done_callback(self._closing.pop)
 
     # ---- what is on its way stays ours
 

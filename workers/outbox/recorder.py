@@ -9,18 +9,17 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from lifecycle.outbox import WAITING, keep_arguments
-from lifecycle.outbox_scripts import DISABLE, RECORD
+from lifecycle.outbox_scripts import RECORD
 from lifecycle.signal import Signal, iso, make_signal
 from workers.outbox.pace import Pace
-from workers.outbox.schedule import Result
+from workers.outbox.schedule import Result, Says
 
 RECORDS_MAX = 100
 DISABLED = "subscriber.disabled"
 GONE, FAILING = "gone", "failing"
-FAILED_TOO_LONG = 2
+NOW_DISABLED = 2
 
 log = structlog.get_logger()
 
@@ -57,7 +56,7 @@ class Recorder:
         self._pace = Pace()
 
     async def record(self, attempt: Attempt) -> bool:
-        """Keep an attempt; return whether it is now, and was not before. Raises RedisError."""
+        """Keep an attempt; return whether it is now, and was not before. Raises what hindered that."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((attempt, future))
         async with self._writing:
@@ -72,26 +71,17 @@ class Recorder:
             some, self._waiting = self._waiting[:RECORDS_MAX], self._waiting[RECORDS_MAX:]
             try:
                 answers = await self._redis.eval(RECORD, 0, *_arguments([attempt for attempt, _ in some]))
-            except RedisError as error:
+                for (attempt, future), answer in zip(some, answers, strict=True):
+                    future.set_result(int(answer) > 0)
+                    if int(answer) == NOW_DISABLED:
+                        log.error("subscriber.disabled", subscriber=attempt.claim.name, reason=_why(attempt.result))
+            except Exception as error:  # noqa: BLE001 - each that waits is told, and knows what to do
                 for _, future in some:
-                    future.set_exception(error)
-                continue
-            for (attempt, future), answer in zip(some, answers, strict=True):
-                future.set_result(int(answer) > 0)
-                if int(answer) == FAILED_TOO_LONG or (int(answer) and attempt.result.disables):
-                    await self._disable(attempt.claim.name, GONE if attempt.result.disables else FAILING)
-
-    async def _disable(self, name: str, why: str) -> None:
-        """Disable a subscriber, and tell the others; without Redis its next failure does so."""
-        now = datetime.now(UTC)
-        arguments = [name, why, *keep_arguments(disabled(name, why, now), now.timestamp())]
-        try:
-            is_new = await self._redis.eval(DISABLE, 0, *map(str, arguments))
-        except RedisError as error:
-            log.warning("subscriber.not_disabled", subscriber=name, error=type(error).__name__)
-            return
-        if is_new:
-            log.error("subscriber.disabled", subscriber=name, reason=why)
+                    if not future.done():
+                        future.set_exception(error)
+            finally:
+                for _, future in some:
+                    future.cancel()  # where this was cancelled itself: nobody waits for ever
 
 
 def disabled(name: str, why: str, now: datetime) -> Signal:
@@ -110,7 +100,20 @@ def _arguments(attempts: Sequence[Attempt]) -> list[str]:
         found += [claim.name, claim.line, claim.item, str(claim.number), json.dumps({"number": claim.number, **line})]
         found += [result.state, result.reason, _wait(result.due_at, now), due_text]
         found += [json.dumps(["gatepost_signals", claim.name, counted]), result.says, _wait(result.rest_until, now)]
+        found += [str(int(result.disables)), _with(claim.name, result, now)]
     return found
+
+
+def _with(name: str, result: Result, now: datetime) -> str:
+    """Return what a subscriber is to be disabled with where it comes to that: the step that finds it out does it."""
+    if result.says not in {Says.ILL, Says.BUSY}:
+        return ""
+    why = _why(result)
+    return json.dumps([name, why, *keep_arguments(disabled(name, why, now), now.timestamp())])
+
+
+def _why(result: Result) -> str:
+    return GONE if result.disables else FAILING
 
 
 def _wait(moment: datetime | None, now: datetime) -> str:

@@ -1,14 +1,18 @@
 """Lines: order for each person, and nobody who waits for somebody else's subscriber."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from lifecycle import keys
-from lifecycle.outbox import Way, drop_all, enlist_again
+from lifecycle.outbox import FAILED, WAITING, Way, drop_all, enlist_again
 from lifecycle.outbox_scripts import CIRCUIT_FAILURES
 from tests.workers.outbox.conftest import Open, signal
 from tests.workers.receiver import Receiver, told
 from workers.outbox.post import CLAIM_MILLISECONDS
+from workers.outbox.recorder import Attempt
+from workers.outbox.schedule import Result, Says
+from workers.subscribers.carrier import ANSWER_SECONDS
 
 
 def ids(receiver: Receiver) -> list[str]:
@@ -108,6 +112,45 @@ async def test_probe_that_fails_keeps_the_circuit_open_for_longer(office: Open) 
     assert opens_after(here.redis) > first * 1.5
 
 
+async def test_probe_is_alone_for_as_long_as_it_may_take(office: Open) -> None:
+    """Another process leaves the subscriber alone meanwhile, and what fails late says nothing of the probe."""
+    ones = [signal(str(number), person=f"E{number}") for number in range(4)]
+    here, other = await office("http://127.0.0.1:9/"), await office("http://127.0.0.1:9/")
+    here.keep(*ones)
+    await here.spread()
+    late, *_ = await here.post._claim()
+    here.make_due()
+    here.redis.hset(keys.subscriber("siem"), "failures", CIRCUIT_FAILURES)
+
+    (probe,) = await here.post._claim()
+    after = opens_after(here.redis)
+    second = await other.post._claim()
+    failed = Result(WAITING, Says.ILL, "500", datetime.now(UTC))
+    await here.post._recorder.record(Attempt(replace(late, item=ones[3].id, line="E3"), {}, failed))
+
+    assert ANSWER_SECONDS < after < CLAIM_MILLISECONDS * 4 / 1000 + 1
+    assert second == []
+    assert here.redis.hget(keys.subscriber("siem"), "probing") == probe.item.encode()
+    await here.post._recorder.record(Attempt(probe, {}, failed))
+    assert opens_after(here.redis) < after
+    assert here.redis.hget(keys.subscriber("siem"), "opened") == b"1"
+
+
+async def test_probe_that_says_nothing_of_the_subscriber_makes_room_for_the_next(office: Open) -> None:
+    """What is wrong with one letter is no reason to wait longer with the others."""
+    here = await office("http://127.0.0.1:9/")
+    here.keep(signal("1", person="E1"), signal("2", person="E2"))
+    await here.spread()
+    here.redis.hset(keys.subscriber("siem"), "failures", CIRCUIT_FAILURES)
+    (probe,) = await here.post._claim()
+
+    await here.post._recorder.record(Attempt(probe, {}, Result(FAILED, Says.NOTHING, "no_webhook")))
+
+    (following,) = await here.post._claim()
+    assert following.line != probe.line
+    assert here.redis.hget(keys.subscriber("siem"), "failures") == str(CIRCUIT_FAILURES).encode()
+
+
 def opens_after(redis: object) -> float:
     """Return for how many seconds the circuit is still open."""
     until = redis.hget(keys.subscriber("siem"), "open_until")  # type: ignore[attr-defined]
@@ -176,6 +219,20 @@ async def test_claim_of_a_process_that_died_ends(office: Open) -> None:
 
     assert (at_once, later) == (0, 1)
     assert ids(receiver) == [one.id]
+
+
+async def test_what_was_paused_for_longer_than_signals_are_kept_leaves_nothing_for_ever(office: Open) -> None:
+    """Its signal is gone, and so is in time what is kept of the attempt that found this out."""
+    here, one = await office("http://127.0.0.1:9/"), signal()
+    here.keep(one)
+    await here.spread()
+    here.redis.delete(keys.signal(one.id), keys.delivery(one.id, "siem"))
+    here.known._signals.clear()
+
+    await here.send()
+
+    assert here.redis.hget(keys.delivery(one.id, "siem"), "reason") == b"signal_unknown"
+    assert here.redis.ttl(keys.delivery(one.id, "siem")) > 0
 
 
 async def test_what_waits_for_a_deleted_subscriber_is_dropped(office: Open) -> None:
