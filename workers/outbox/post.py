@@ -107,11 +107,14 @@ class Post:
         return len(claims)
 
     def _unsent(self, claims: Sequence[Claim]) -> list[Claim]:
-        """Leave out what is on its way here: where Redis stood still for long, a claim ends before it is renewed."""
-        under_way = {(claim.name, claim.line): claim for claim in self._claims.values()}
+        """Leave out what is on its way here: where Redis stood still for long, a claim ends before it is renewed.
+
+        The next of its line is no such: it may be claimed before the task of the one before it has seen its end.
+        """
+        under_way = {(claim.name, claim.item, claim.number): claim for claim in self._claims.values()}
         unsent = []
         for claim in claims:
-            if (known := under_way.get((claim.name, claim.line))) is None:
+            if (known := under_way.get((claim.name, claim.item, claim.number))) is None:
                 unsent.append(claim)
             else:
                 known.until = claim.until

@@ -247,3 +247,20 @@ async def test_what_waits_for_a_deleted_subscriber_is_dropped(office: Open) -> N
     assert {here.delivery(one)["state"] for one in ones} == {"dropped"}
     assert here.redis.hget(keys.subscriber("siem"), "waiting") == b"0"
     assert not here.redis.exists(keys.lines("siem"), keys.line("siem", "E0"), keys.line("siem", "E1"))
+
+
+async def test_line_goes_on_as_soon_as_its_first_is_taken(office: Open) -> None:
+    """Nothing waits for a claim to end where all goes well: a person's signals follow each other at once."""
+    ones = [signal(str(number)) for number in range(20)]
+    with Receiver() as receiver:
+        here, stopping = await office(receiver.url), asyncio.Event()
+        here.keep(*ones)
+        await here.spread()
+        running = asyncio.create_task(here.post.run(stopping))
+        async with asyncio.timeout(CLAIM_MILLISECONDS / 1000 - 0.5):
+            while len(receiver.taken) < len(ones):
+                await asyncio.sleep(0.02)
+        stopping.set()
+        await running
+
+    assert ids(receiver) == [one.id for one in ones]
