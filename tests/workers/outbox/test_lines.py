@@ -5,13 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from lifecycle import keys
-from lifecycle.outbox import FAILED, WAITING, Way, drop_all, enlist_again
+from lifecycle.outbox import DELIVERED, FAILED, WAITING, Way, drop_all, enlist_again
 from lifecycle.outbox_scripts import CIRCUIT_FAILURES
 from tests.workers.outbox.conftest import Open, signal
 from tests.workers.receiver import Receiver, told
 from workers.outbox.post import CLAIM_MILLISECONDS
-from workers.outbox.recorder import Attempt
-from workers.outbox.schedule import Result, Says
 from workers.outbox.recorder import Attempt
 from workers.outbox.schedule import Result, Says
 from workers.subscribers.carrier import ANSWER_SECONDS
