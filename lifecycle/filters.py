@@ -105,6 +105,7 @@ def compile_for_signals(source: str) -> SignalExpression:
     _check_fields(_code(_INDEXED.sub(r".\1\2", source)))
     _check_levels(_code(source), len(source))
     _check_names(program)
+    _check_kind(program)
     return SignalExpression(source, program)
 
 
@@ -156,6 +157,17 @@ def _check_names(program: cel.Program) -> None:
     unknown = [_unknown(program, data) for data in (nothing, _texts(_EMPTY))]
     if all(unknown):
         raise ValueError(unknown[0])
+
+
+def _check_kind(program: cel.Program) -> None:
+    """Refuse what is no condition; of null nobody knows, for it may be what a signal does not have."""
+    try:
+        found = _evaluated(program, partial(_seen, "person.suspended", b'{"data": {}}'))
+    except Refused:
+        return
+    if found is not None and not isinstance(found, bool):
+        msg = "allowed: what is true or false of a signal"
+        raise ValueError(msg)
 
 
 def _unknown(program: cel.Program, data: dict[str, Any]) -> str:

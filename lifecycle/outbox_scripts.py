@@ -153,9 +153,10 @@ return {enlisted, #ARGV / 4}
 """
 )
 
-# ARGV: for how long what is claimed is this process's own, how many deliveries may be shared out among all, then for
-# each subscriber: name, how many it may have besides of its own, how many in all, and the milliseconds from one to the
-# next by its rate, 0 for none. Answers until when, and for each: name, line, item, and how many attempts were made.
+# ARGV: revision, or nothing where any will do, for how long what is claimed is this process's own, how many deliveries
+# may be shared out among all, then for each subscriber: name, how many it may have besides of its own, how many in all,
+# and the milliseconds from one to the next by its rate, 0 for none. Answers until when, and for each: name, line, item,
+# and how many attempts were made; nothing at all when the subscribers have changed: what is sent is sent as they are.
 CLAIM = f"""
 -- What tells a receiver that its stream is paused is no event that waits for its end.
 local function announcements(lines, now)
@@ -167,9 +168,10 @@ local function announcements(lines, now)
 end
 
 {_NOW}
-local until_, shared = string.format('%.0f', now + ARGV[1]), tonumber(ARGV[2])
+if ARGV[1] ~= '' and (redis.call('GET', 'gatepost:subscribers-revision') or '0') ~= ARGV[1] then return {{}} end
+local until_, shared = string.format('%.0f', now + ARGV[2]), tonumber(ARGV[3])
 local found = {{until_}}
-for i = 3, #ARGV, 4 do
+for i = 4, #ARGV, 4 do
   local name, own, interval = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 3])
   local most = math.min(own + shared, tonumber(ARGV[i + 2]))
   local of, lines = 'gatepost:subscriber:' .. name, 'gatepost:lines:' .. name

@@ -59,8 +59,9 @@ def settle(
         person=person,
         settlements=[replace(each, is_hold=is_hold(each, holds)) for each in settlements],
         signals=[
-            *_signals(folded, person, mailbox, cause, results, now, values=config.tells_values),
+            # A release comes before what it let through.
             *alarms(person, mailbox, results, cause, now),
+            *_signals(folded, person, mailbox, cause, results, now, values=config.tells_values),
         ],
         again=[*_at_once(found, settlements, now), *_again(settlements, folded.scheduled, now)],
         requests=[

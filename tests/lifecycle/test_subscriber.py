@@ -99,6 +99,8 @@ def test_signal_for_one_subscriber_is_for_nobody_else_and_passes_its_filters() -
         ({"headers": {"X-A": "env:NOT_THERE_AT_ALL"}}, "NOT_THERE_AT_ALL"),
         ({"when": "signal.typ("}, "when"),
         ({"when": "nosuch(signal)"}, "nosuch"),
+        ({"when": "1 + 1"}, "true or false"),
+        ({"when": "'left'"}, "true or false"),
         ({"requests_per_minute": 0}, "greater than or equal to 1"),
         ({"events": ["person.left"]}, "person.suspended"),
         ({"format": "ssf_push"}, "audience"),

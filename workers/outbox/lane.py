@@ -1,6 +1,7 @@
 """The lane of signals as a program: fans out and sends until a signal ends it."""
 
 import asyncio
+import resource
 import signal
 from functools import partial
 from typing import Any
@@ -26,12 +27,24 @@ from workers.subscribers.carrier import Carrier
 
 UNKNOWN = "subscriber_unknown"
 
+FILES_MAX = 65_536
+"""A connection for each letter on its way, and for each that is kept a while."""
+
 log = structlog.get_logger()
 
 
 def work(config: Config) -> None:
     """Work until SIGTERM or SIGINT; what is on its way then is waited for."""
+    _allow_files()
     asyncio.run(_work(config))
+
+
+def _allow_files() -> None:
+    """Allow as many open files as this machine grants: many subscribers take more than the usual limit."""
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if most == resource.RLIM_INFINITY else min(most, FILES_MAX)
+    if soft != resource.RLIM_INFINITY and wanted > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 async def _work(config: Config) -> None:

@@ -29,6 +29,8 @@ from workers.subscribers.base import Carrier, Format, Reply
 
 CLAIM_MILLISECONDS, RENEW_SECONDS = 4_000, 1.0
 POLL_SECONDS, TROUBLE_SECONDS = 0.2, 1.0
+ROSTER_TRIES_MAX = 3
+"""How often a roster that was changed is read anew before what is due goes out as it was a moment ago."""
 ON_THEIR_WAY_MAX = 10
 """To one subscriber; it is promised no order but that of one person's signals."""
 OWN_ON_THEIR_WAY = 2
@@ -137,15 +139,20 @@ class Post:
         self._awake.set()
 
     async def _claim(self) -> list[Claim]:
-        arguments = self._wanted()
-        if not arguments:
-            return []
-        found: Any = await self._redis.eval(CLAIM, 0, str(CLAIM_MILLISECONDS), str(self._shared()), *arguments)
-        until, *parts = [part.decode() for part in found]
-        return [
-            Claim(name, line, item, int(attempts) + 1, until)
-            for name, line, item, attempts in zip(*(parts[start::4] for start in range(4)), strict=True)
-        ]
+        for tries in range(ROSTER_TRIES_MAX):
+            as_of = str(self._known.roster.revision) if tries < ROSTER_TRIES_MAX - 1 else ""
+            if not (wanted := self._wanted()):
+                return []
+            if found := await self._claimed(wanted, as_of):
+                return _claims(found)
+            await self._known.refresh()
+        return []
+
+    async def _claimed(self, wanted: Sequence[str], as_of: str) -> list[bytes]:
+        """Return what CLAIM answers: nothing where the roster is of another revision by now."""
+        settings = (as_of, str(CLAIM_MILLISECONDS), str(self._shared()))
+        found: list[bytes] = await self._redis.eval(CLAIM, 0, *settings, *wanted)
+        return found
 
     def _shared(self) -> int:
         """Return how many more may be on their way besides those that each may always have."""
@@ -174,8 +181,9 @@ class Post:
     async def _attempt(self, claim: Claim, signal: Told | None) -> None:
         started = datetime.now(UTC)
         line, result = await self._tried(claim, signal, started)
+        took = round((datetime.now(UTC) - started).total_seconds() * 1000)
         try:
-            await self._recorder.record(Attempt(claim, {"at": iso(started), **line}, result))
+            await self._recorder.record(Attempt(claim, {"at": iso(started), "duration_ms": took, **line}, result))
         except Exception as error:  # noqa: BLE001 - nobody will know of it, so it is made again when the claim ends
             log.warning("signal.unrecorded", subscriber=claim.name, **fault(error))
             return
@@ -261,6 +269,14 @@ class Post:
         until: Any = await self._redis.eval(RENEW, 0, str(CLAIM_MILLISECONDS), *arguments)
         for claim in claims:
             claim.until = until.decode()
+
+
+def _claims(found: Sequence[bytes]) -> list[Claim]:
+    until, *parts = [part.decode() for part in found]
+    return [
+        Claim(name, line, item, int(attempts) + 1, until)
+        for name, line, item, attempts in zip(*(parts[start::4] for start in range(4)), strict=True)
+    ]
 
 
 def _line(reply: Reply) -> dict[str, Any]:

@@ -242,6 +242,22 @@ async def test_big_answer_is_capped(office: Open) -> None:
     assert len(found["tried"][0]["answer"]) == ANSWER_BYTES_KEPT
 
 
+async def test_what_is_due_goes_out_as_its_subscriber_is_now(office: Open) -> None:
+    """Whoever changed it a moment ago, and lets it go on, has seen the last of what it was before."""
+    with Receiver() as old, Receiver() as new:
+        here, one = await office(new.url), signal()
+        here.keep(one)
+        await here.spread()
+        section = here.config.subscribers["siem"].model_copy(update={"url": old.url})
+        here.known.roster = here.known.roster._replace(subscribers={"siem": section})
+        here.redis.incr(keys.REVISION)
+
+        await here.post.step()
+        await here.post.settle()
+
+    assert (len(old.taken), len(new.taken)) == (0, 1)
+
+
 async def test_receiver_that_is_away_is_tried_again(office: Open) -> None:
     """Nobody listens: the attempt is recorded with its reason, the next one is in the line."""
     here, one = await office(f"http://127.0.0.1:{free_port()}/"), signal()
@@ -251,6 +267,7 @@ async def test_receiver_that_is_away_is_tried_again(office: Open) -> None:
 
     found = here.delivery(one)
     assert (found["state"], found["reason"]) == ("waiting", "unreachable")
+    assert found["tried"][0]["duration_ms"] >= 0
     assert now < here.due_at(one)
 
 
