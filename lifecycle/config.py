@@ -109,6 +109,11 @@ class Config(Section):
         named += [(f"sources.{name}.target", each.target, self.targets) for name, each in self.sources.items()]
         named += [("policy.precedence", name, self.sources) for name in self.policy.precedence]
         named += [(f"policy.authority.{field}", name, self.sources) for field, name in self.policy.authority.items()]
+        named += [
+            (f"ssf.receivers.{name}.targets", target, self.targets)
+            for name, each in (self.ssf.receivers.items() if self.ssf else ())
+            for target in each.targets or ()
+        ]
         if ours := self.sources.keys() & {OPERATOR, OURSELVES}:
             msg = f"sources.{min(ours)}: this name is ours; allowed: any other"
             raise ValueError(msg)

@@ -62,7 +62,7 @@ SecretHeader = Annotated[Secret, AfterValidator(_header_value)]
 
 
 class Subscriber(Shape):
-    """A subscriber; the keys of ``Shape`` and ``audience`` are for Security Event Tokens alone."""
+    """A subscriber; the keys of ``Shape`` but ``targets``, and ``audience``, are for Security Event Tokens alone."""
 
     format: Literal["standard_webhooks", "ssf_push", "ssf_poll"] = STANDARD_WEBHOOKS
     url: HttpUrl
@@ -76,8 +76,6 @@ class Subscriber(Shape):
     """The ``aud`` of its tokens."""
     events: Annotated[list[SignalType], Field(min_length=1)] | None = None
     """The types of signals that it wants; None for all."""
-    targets: Annotated[list[Words], Field(min_length=1)] | None = None
-    """The targets of which it wants to hear; None for all. What is of no target in particular always comes."""
     when: SignalCel | None = None
     """A CEL expression over ``signal``, the body; what it is not true of does not come."""
     set_events: Annotated[list[Words], Field(min_length=1)] | None = None

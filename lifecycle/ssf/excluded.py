@@ -1,7 +1,8 @@
 """Whom a stream does not tell of: a receiver removes a subject from its stream, and may add it again.
 
 Two simple subjects match if they are identical (SSF 1.0 section 8.1.3.1), addresses whatever the case of their letters.
-A person has a name in each format, and whichever of them was removed, the person is.
+A person has a name in each format, and whichever of them was removed, the person is. Of a ``scim`` one only
+``externalId`` counts: ``id`` and ``uri`` are one target's own, and another's account may have the same.
 
 https://www.rfc-editor.org/rfc/rfc9493 and, for ``scim``, https://www.rfc-editor.org/rfc/rfc9967
 """
@@ -19,10 +20,11 @@ MEMBER_CHARS_MAX = 500
 MEMBERS: Final[Mapping[str, tuple[frozenset[str], frozenset[str]]]] = {
     "email": (frozenset({"email"}), frozenset()),
     "iss_sub": (frozenset({"iss", "sub"}), frozenset()),
-    "scim": (frozenset(), frozenset({"uri", "externalId", "id"})),
+    "scim": (frozenset({"externalId"}), frozenset({"uri", "id"})),
     "opaque": (frozenset({"id"}), frozenset()),
 }
 """By format what a subject must have, and what it may have besides."""
+_BESIDES: Final[Mapping[str, str]] = {"scim": " (id and uri alone may be another person's, on another target)"}
 _FORMATS: Final[tuple[SubjectFormat, ...]] = get_args(SubjectFormat)
 
 
@@ -55,8 +57,8 @@ def name(subject: Any) -> str:  # noqa: ANN401 - JSON
         raise Malformed(f"subject.format: allowed: {', '.join(MEMBERS)}", reason="subject_format")
     required, optional = MEMBERS[kind]
     wrong = sorted((required - members.keys()) | (members.keys() - required - optional))
-    if wrong or not members:
-        allowed = ", ".join(sorted(required)) or f"one or more of {', '.join(sorted(optional))}"
+    if wrong:
+        allowed = f"{', '.join(sorted(required))}{_BESIDES.get(kind, '')}"
         raise Malformed(f"subject: {kind} has {allowed} and no other member", reason="subject_malformed")
     if not all(isinstance(value, str) and 0 < len(value) <= MEMBER_CHARS_MAX for value in members.values()):
         raise Malformed(
@@ -78,14 +80,13 @@ def _simple(subject: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
 
 
 def _names(subject: Mapping[str, str]) -> Iterator[str]:
-    """Yield the names of a subject, the one that says most first."""
+    """Yield the name of a subject, where it has one."""
     yield from _NAMES[subject["format"]](subject)
 
 
 def _scim(subject: Mapping[str, str]) -> Iterator[str]:
-    for member in ("externalId", "id", "uri"):
-        if member in subject:
-            yield f"scim {member} {subject[member]}"
+    if "externalId" in subject:
+        yield f"scim {subject['externalId']}"
 
 
 _NAMES: Final[Mapping[str, Callable[[Mapping[str, str]], Iterator[str]]]] = {

@@ -20,7 +20,7 @@ Scope = Literal["ssf.read", "ssf.manage"]
 
 
 class Shape(Section):
-    """What the Security Event Tokens for one receiver look like."""
+    """What the Security Event Tokens for one receiver look like, and of which targets they tell."""
 
     subject: SubjectFormat = "email"
     """How a person is named: by e-mail address, by ``iss`` and ``sub`` (the external id), by SCIM id, or opaquely."""
@@ -28,6 +28,12 @@ class Shape(Section):
     """``legacy`` is for receivers that were built before the final specifications."""
     provisioning: Provisioning = "notice"
     """Whether ``prov:*`` events (RFC 9967) tell the names of attributes, their values as well, or are not sent."""
+    targets: Annotated[list[Words], Field(min_length=1)] | None = None
+    """The targets of which it wants to hear; None for all. What is of no target in particular always comes.
+
+    The account that ``prov:*`` names is one of the target, and a token does not say of which: whoever acts on those
+    hears of one target.
+    """
 
 
 class Receiver(Shape):

@@ -125,6 +125,7 @@ def subscriber_of(stream: Stream, ssf: Ssf, authorization: str, excluded: frozen
         subject=receiver.subject,
         profile=receiver.profile,
         provisioning=receiver.provisioning,
+        targets=receiver.targets,
         # Nothing is sent to who polls, wherever our issuer is.
         allow_private=receiver.allow_private or stream.is_polled,
         excluded=Excluded(ssf.issuer, receiver.audience, excluded),

@@ -201,7 +201,7 @@ UNKNOWN_KEYS: list[tuple[dict[str, Any], str, str]] = [
     (
         {"subscribers": {"siem": SIEM | {"event": []}}},
         "subscribers.siem.event",
-        "subject, profile, provisioning, format, url",
+        "subject, profile, provisioning, targets, format, url",
     ),
     ({"targets": {"safety": CRM | {"tokens": "x"}}}, "targets.safety.tokens", "adapter, base_url"),
     ({"targets": {"crm": CRM | {"profile": {"patches": True}}}}, "targets.crm.profile.patches", "discovery, patch"),

@@ -10,7 +10,7 @@ from redis import Redis
 
 from lifecycle import keys
 from lifecycle.config import Config
-from lifecycle.errors import Unavailable
+from lifecycle.errors import Misconfigured, Unavailable
 from lifecycle.roster import revision, roster
 from lifecycle.ssf import streams
 from lifecycle.ssf.sets import EVENTS_SUPPORTED
@@ -65,6 +65,30 @@ async def test_events_of_provisioning_are_there_as_the_operator_says(config: Mak
     assert {"patch:notice", "deactivate"} <= found["notice"]
     assert "patch:full" in found["full"] - found["notice"]
     assert found["none"] == set()
+
+
+async def test_receiver_hears_of_the_targets_that_the_operator_gives_it(
+    config: MakeConfig, section: Section, tell: Tell
+) -> None:
+    """So that one who acts on ``prov:*`` knows whose service they mean: two targets may give the same id."""
+    crm = {"adapter": "scim", "base_url": "http://127.0.0.1:9/scim/v2", "token": "env:CRM_SCIM_TOKEN"}
+    made = config(ssf=section(siem={"targets": ["crm"]}), targets={"crm": crm, "erp": crm})
+    async with open_client(create_app(made)) as client:
+        siem = await receiver(client, "siem")
+        stream = await siem.create(events_requested=[PROV + "deactivate"])
+        account = {"id": "7", "active": False}
+        ours, theirs = signal(account=account), signal(target="erp", person="E2", account=account)
+        await tell(ours, theirs, config=made)
+
+        assert [each.claims["jti"].partition("~")[0] for each in await siem.poll(stream)] == [ours.id]
+
+
+def test_receivers_targets_are_there(config: MakeConfig, section: Section) -> None:
+    """A misspelt one would keep all from the receiver."""
+    with pytest.raises(Misconfigured) as refused:
+        config(ssf=section(siem={"targets": ["crm", "erp"]}), targets={})
+
+    assert "ssf.receivers.siem.targets: found 'crm'; allowed: nothing, for none is configured" in str(refused.value)
 
 
 async def test_receiver_has_no_more_streams_than_it_may(siem: Receiver, edr: Receiver) -> None:

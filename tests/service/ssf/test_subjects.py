@@ -21,8 +21,7 @@ BOS_NAMES: list[dict[str, Any]] = [
     {"format": "email", "email": "bo.ray@acme.example"},
     {"format": "email", "email": "Bo.Ray@ACME.example"},
     {"format": "iss_sub", "iss": ISSUER, "sub": "E1042"},
-    {"format": "scim", "uri": "/Users/u-7"},
-    {"format": "scim", "uri": "/Users/u-7", "id": "u-7"},
+    {"format": "scim", "externalId": "E1042"},
     {"format": "scim", "uri": "/Users/u-7", "externalId": "E1042", "id": "u-7"},
     {"format": "opaque", "id": OPAQUE},
     {"format": "complex", "user": {"format": "email", "email": "bo.ray@acme.example"}},
@@ -31,7 +30,7 @@ NOBODYS_NAMES: list[dict[str, Any]] = [
     {"format": "email", "email": "bo@acme.example"},
     {"format": "iss_sub", "iss": "https://other.example", "sub": "E1042"},
     {"format": "iss_sub", "iss": ISSUER, "sub": "e1042"},
-    {"format": "scim", "id": "E1042"},
+    {"format": "scim", "externalId": "E2042", "id": "u-7"},
     {"format": "opaque", "id": "E1042"},
 ]
 NONE: list[Any] = [
@@ -48,7 +47,10 @@ NONE: list[Any] = [
     {"format": ["email"], "email": "bo.ray@acme.example"},
     {"format": "iss_sub", "sub": "E1042"},
     {"format": "scim"},
-    {"format": "scim", "id": 5},
+    {"format": "scim", "externalId": 5},
+    {"format": "scim", "externalId": "E1042", "id": 5},
+    {"format": "scim", "id": "u-7"},
+    {"format": "scim", "uri": "/Users/u-7", "id": "u-7"},
     {"format": "phone_number", "phone_number": "+12065550123"},
     {"format": "aliases", "identifiers": []},
     {"format": "complex"},
@@ -137,6 +139,18 @@ async def test_what_is_no_subject_or_of_an_unknown_format_is_400(siem: Receiver,
             assert (answer.status_code, answer.json()["detail"].partition(":")[0].partition(".")[0]) == (400, "subject")
     assert (await siem.ask("POST", "add_subject_endpoint", json=told)).status_code == 400
     assert (revision(redis), redis.exists(keys.excluded(told["stream_id"]))) == (before, 0)
+
+
+async def test_account_alone_is_no_subject_for_another_target_may_have_the_same(siem: Receiver) -> None:
+    """The answer says what is missing, and why."""
+    told = {"stream_id": (await siem.create())["stream_id"]}
+
+    answer = await siem.ask("POST", "remove_subject_endpoint", json=told | {"subject": {"format": "scim", "id": "7"}})
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == (
+        "subject: scim has externalId (id and uri alone may be another person's, on another target) and no other member"
+    )
 
 
 async def test_subjects_have_a_bound_and_so_have_changes(siem: Receiver, redis: Redis) -> None:
