@@ -106,6 +106,17 @@ def joined(holds: Iterable[Hold], more: Iterable[Hold]) -> tuple[Hold, ...]:
     return tuple(found.values())
 
 
+class ToldAs(BaseModel):
+    """By which names those who are told of outcomes last heard of the person on one target."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    email: str | None = None
+    """The address; the user name where that is one and no other is known."""
+    user_name: str | None = None
+    """The account's."""
+
+
 class Account(BaseModel):
     """The person's record on one target, as last settled."""
 
@@ -129,6 +140,8 @@ class Account(BaseModel):
     """What it had before its suspension, from when the target took that, confirmed or not, until somebody is back."""
     deletion: str | None = None
     """The event of ours (``source:id``) that deletes it later."""
+    told: ToldAs | None = None
+    """None for what was settled before this was kept."""
 
 
 class Deleted(BaseModel):

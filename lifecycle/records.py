@@ -29,7 +29,7 @@ from lifecycle.signals import Signals
 PERSON_EVENTS_SHOWN = 20
 NOBODY_SUBSCRIBES = Config()
 # Of an account what the workers remember for themselves.
-NOT_SHOWN = {"digest", "written", "sessions_revoked"}
+NOT_SHOWN = {"digest", "written", "sessions_revoked", "told"}
 
 
 class Records:

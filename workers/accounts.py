@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from lifecycle.person import Deleted, Person
 from workers.outcome import Result
+from workers.told import told_after
 
 
 def with_accounts(person: Person, results: Sequence[Result]) -> Person:
@@ -17,7 +18,9 @@ def with_accounts(person: Person, results: Sequence[Result]) -> Person:
             deleted[target] = Deleted(id=account.id, at=result.agreement.deleted_at, before=account.before)
             accounts.pop(target, None)
             continue
-        accounts[target] = account
+        accounts[target] = account.model_copy(
+            update={"told": told_after(person, result.agreement, person.accounts.get(target))}
+        )
         if result.agreement.trouble is None:
             deleted.pop(target, None)
     return person.model_copy(update={"accounts": accounts, "deleted": deleted})

@@ -22,6 +22,7 @@ from workers.fold import Folded, fold
 from workers.kinship import twin, united
 from workers.outcome import Place, Result, World
 from workers.settle import settle, waits
+from workers.told import with_told
 
 ROUNDS_MAX = 10
 # With the longest request after it, an attempt still ends before RQ's limit for a job.
@@ -103,7 +104,7 @@ def attempt(world: World, key: str, token: str, lane: str) -> bool:
     people = world.people
     people.renew(key, token)
     mailbox = people.mailbox(key)
-    folded = fold(world.config, people.get(key), mailbox, datetime.now(UTC))
+    folded = fold(world.config, with_told(people.get(key)), mailbox, datetime.now(UTC))
     if (other := twin(world.config, world.links, folded.person)) is not None:
         _join(world, key, token, lane, other)
         return False

@@ -13,6 +13,7 @@ from lifecycle.signal import Signal, iso, make_signal
 from workers.outcome import Result
 from workers.screen import LeftOut
 from workers.task import Agreement
+from workers.told import told_as, told_before
 
 DELIVERY_FAILED = "delivery.failed"
 REASONS = {
@@ -22,6 +23,7 @@ REASONS = {
     "restored": "returned",
     "deleted": "left",
 }
+OF_THE_DELETED = ("email", "user_name")
 
 
 def signals_for(  # noqa: PLR0913 - what an attempt came to
@@ -48,8 +50,8 @@ def signals_for(  # noqa: PLR0913 - what an attempt came to
             signals.append(_change(str(result.agreement.change), person, cause, found, now, facts))
         if result.agreement.deleted_at:
             gone = replace(found, agreement=_deletion(result.agreement))
-            email = {"email": facts["email"]} if "email" in facts else {}
-            signals.append(_change("deleted", person, deletions.get(result.place, cause), gone, now, email))
+            named = {name: value for name, value in facts.items() if name in OF_THE_DELETED}
+            signals.append(_change("deleted", person, deletions.get(result.place, cause), gone, now, named))
         if result.state is State.FAILED:
             signals.append(_failed(person, cause, result, now))
     return signals
@@ -108,24 +110,19 @@ def _change(
 
 def _facts(person: Person, agreement: Agreement, since: Account | None, *, values: bool) -> dict[str, Any]:
     """Return what Security Events tell besides; the names of what was changed, and values only for who wants them."""
-    email, account = person.value("email"), agreement.account
-    old = {
-        "email": agreement.old_emails.get(str(email).lower()),
-        "user_name": since.user_name if since and account and _differ(since.user_name, account.user_name) else None,
-    }
+    before, now = told_before(since).model_dump(), told_as(person, agreement, since).model_dump()
     facts = {
-        "email": email,
-        "user_name": account.user_name if account else None,
+        **now,
         "attributes": agreement.attributes,
-        "old": {name: value for name, value in old.items() if value},
+        "old": {name: old for name, old in before.items() if old and _differ(old, now[name])},
         "values": agreement.values if values else None,
     }
     return {name: value for name, value in facts.items() if value}
 
 
-def _differ(old: str | None, new: str | None) -> bool:
-    """Tell whether these are two names: letter case makes none (RFC 7643 section 4.1.1)."""
-    return bool(old and new) and str(old).lower() != str(new).lower()
+def _differ(old: str, new: str | None) -> bool:
+    """Tell whether this name is no more: letter case makes no other (RFC 7643 section 4.1.1)."""
+    return old.lower() != (new or "").lower()
 
 
 def _deletion(agreement: Agreement) -> Agreement:

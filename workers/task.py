@@ -88,8 +88,6 @@ class Agreement:
     """The SCIM names of what was written of the account."""
     values: Any = field(default=None, repr=False)
     """What that is now: of a new account all of it, else the operations of a PATCH; None where not all was taken."""
-    old_emails: dict[str, str] = field(default_factory=dict, repr=False)
-    """By each new e-mail address, in lower case, the one that it took the place of."""
     suspended_at: datetime | None = None
     """When the target took the suspension, if this attempt asked for it."""
     deleted_at: datetime | None = None

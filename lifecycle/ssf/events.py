@@ -182,9 +182,9 @@ OF_SIGNALS: Final[Mapping[str, tuple[SecurityEvent, ...]]] = {
         _prov("create:full", _is_full, says=_resource),
     ),
     "person.updated": (
+        *_RENAMED,
         _prov("patch:notice", _is_notice, says=_notice),
         _prov("patch:full", _is_full, says=_operations),
-        *_RENAMED,
     ),
     "person.deleted": (SecurityEvent("account-purged", RISC + "account-purged"), _prov("delete")),
     "subscriber.test": (_VERIFICATION,),

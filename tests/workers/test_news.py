@@ -25,8 +25,10 @@ from tests.transmitter import AUDIENCE, ISSUER, kept, ssf, subscriber
 from tests.workers.conftest import MakeStage
 from tests.workers.fake_scim import FakeScim, Said, reply
 from tests.workers.stories import AT, BO, event, person
+from workers.accounts import with_accounts
 from workers.outcome import Result
 from workers.signals import signals_for
+from workers.task import Agreement
 
 Meet = Callable[..., Encounter]
 JOINER, MOVER, LEAVER = event(Kind.JOINER), event(Kind.MOVER), event(Kind.LEAVER)
@@ -48,12 +50,13 @@ def meet(redis: Redis) -> Meet:
 
 
 def told(encounter: Encounter, known: Person, cause: Event, *, values: bool = False) -> Signal:
-    """Make one attempt, and return the signal of what it changed."""
+    """Make one attempt, settle it, and return the signal of what it changed."""
     accounts = {"crm": encounter.account} if encounter.account else {}
     before = known.model_copy(update={"accounts": accounts})
-    agreement = encounter.agree(known)
-    result = Result("crm", State.APPLIED, agreement, encounter.talk)
-    (signal,) = signals_for(known, cause, [result], AT, before=before, values=values)
+    result = Result("crm", State.APPLIED, encounter.agree(known), encounter.talk)
+    after = with_accounts(before, [result])
+    encounter.account = after.accounts["crm"]
+    (signal,) = signals_for(after, cause, [result], AT, before=before, values=values)
     return signal
 
 
@@ -140,7 +143,7 @@ def test_who_is_renamed_is_told_by_the_old_name(meet: Meet, attributes: dict[str
         "attributes": ["userName", "emails"],
         "old": {"email": BO["email"], "user_name": BO["email"]},
     }
-    _, renamed = taken(signal, subject="iss_sub")
+    renamed, _ = taken(signal, subject="iss_sub")
     assert (renamed.uri, renamed.event) == (RISC + "identifier-changed", {"new-value": RENAMED["email"]})
     assert renamed.subject == {"format": "email", "email": BO["email"]}
 
@@ -193,6 +196,98 @@ def test_leaver_is_told_by_the_address_and_nothing_else(meet: Meet) -> None:
 
     assert facts(signal).keys() <= {"email", "user_name", "attributes", "values"}
     assert [each.subject.get("email") for each in taken(signal)] == [BO["email"], BO["email"], None]
+
+
+LEFT_AS = {**BO, "email": "bo.ray.left@acme.example"}
+WITHOUT_EMAIL = {**BO, "email": None, "user_name": "bo"}
+FOREIGN = {"userName": "person.external_id", "displayName": "person.display_name", "title": "person.title"}
+
+
+@pytest.mark.parametrize("attributes", [ATTRIBUTES, FOREIGN], ids=["managed", "not_managed"])
+@pytest.mark.parametrize("leaves_as", [LEFT_AS, WITHOUT_EMAIL], ids=["renamed", "without"])
+def test_leaver_is_named_as_receivers_know_the_person(
+    meet: Meet, attributes: dict[str, str], leaves_as: dict[str, Any]
+) -> None:
+    """What the address is changed to with the leave, nobody has heard of; and a repeat changes nothing of that."""
+    encounter = meet(attributes=attributes)
+    told(encounter, person(**BO), JOINER)
+
+    left = told(encounter, person("left", **leaves_as), LEAVER)
+    assert encounter.account is not None
+    encounter.account = encounter.account.model_copy(update={"active": True})
+    again = told(encounter, person("left", **leaves_as), LEAVER)
+
+    for signal in (left, again):
+        named = [each.subject for each in taken(signal) if not each.uri.startswith(PROV)]
+        assert named == [{"format": "email", "email": BO["email"]}] * 2
+        assert "old" not in facts(signal)
+
+
+def test_renaming_is_told_with_the_next_change_whatever_a_target_manages(meet: Meet) -> None:
+    """First, by the old name; from then on the new one counts."""
+    encounter = meet(attributes=FOREIGN)
+    told(encounter, person(**BO), JOINER)
+    lead = {**RENAMED, "title": "Lead"}
+
+    moved, left = told(encounter, person(**lead), MOVER), told(encounter, person("left", **lead), LEAVER)
+
+    renamed, notice = taken(moved)
+    assert (renamed.subject["email"], renamed.event) == (BO["email"], {"new-value": RENAMED["email"]})
+    assert notice.event == {"attributes": ["title"]}
+    assert [each.subject.get("email") for each in taken(left)] == [RENAMED["email"], RENAMED["email"], None]
+
+
+def test_who_comes_back_under_another_name_is_told_by_the_old_one_first(meet: Meet) -> None:
+    """Though the target itself never showed it, and a leave was told meanwhile."""
+    encounter = meet()
+    told(encounter, person(**BO), JOINER)
+    told(encounter, person("left", **LEFT_AS), LEAVER)
+
+    renamed, enabled, _ = taken(told(encounter, person(**RENAMED), JOINER))
+
+    assert (renamed.subject["email"], renamed.event) == (BO["email"], {"new-value": RENAMED["email"]})
+    assert (enabled.uri, enabled.subject["email"]) == (RISC + "account-enabled", RENAMED["email"])
+
+
+def test_who_has_no_address_any_more_and_stays_is_told_without_a_new_one(meet: Meet) -> None:
+    """RISC has new-value optional; from then on the person is named otherwise, for the address may be another's."""
+    encounter = meet(attributes=FOREIGN)
+    told(encounter, person(**BO), JOINER)
+    lead = {**WITHOUT_EMAIL, "title": "Lead"}
+
+    moved, left = told(encounter, person(**lead), MOVER), told(encounter, person("left", **lead), LEAVER)
+
+    renamed, _ = taken(moved)
+    assert (renamed.uri, renamed.subject["email"], renamed.event) == (RISC + "identifier-changed", BO["email"], {})
+    assert [each.subject["format"] for each in taken(left)] == ["iss_sub", "iss_sub", "scim"]
+
+
+def test_user_name_that_is_an_address_names_who_has_no_other(meet: Meet) -> None:
+    """So a receiver that knows it hears when another takes its place."""
+    encounter = meet(attributes=FOREIGN)
+    told(encounter, person(**{**BO, "email": None, "user_name": "bo@acme.example"}), JOINER)
+
+    renamed, _ = taken(told(encounter, person(**{**BO, "title": "Lead"}), MOVER))
+
+    assert (renamed.subject["email"], renamed.event) == ("bo@acme.example", {"new-value": BO["email"]})
+
+
+def test_deletion_names_the_person_as_the_leave_did(meet: Meet) -> None:
+    """Both of one attempt, and one that comes later."""
+    encounter = meet()
+    told(encounter, person(**BO), JOINER)
+    before = person("left", **LEFT_AS).model_copy(update={"accounts": {"crm": encounter.account}})
+    agreement = encounter.agree(before)
+    both = replace(agreement, deleted_at=AT)
+    alone = Agreement(encounter.account, deleted_at=AT)
+
+    for found in (both, alone):
+        result = Result("crm", State.APPLIED, found, encounter.talk)
+        after = with_accounts(before, [result])
+        signals = signals_for(after, LEAVER, [result], AT, before=before)
+        named = [each.subject for signal in signals for each in taken(signal) if not each.uri.startswith(PROV)]
+        assert named
+        assert all(each == {"format": "email", "email": BO["email"]} for each in named)
 
 
 def test_attempt_does_not_show_what_is_personal(meet: Meet) -> None:

@@ -7,11 +7,9 @@ from typing import Any
 from lifecycle.paths import Path
 from workers.plan import Plan
 from workers.policy import Wanted
-from workers.resource import Edit, Resource, apply, attribute, value_at, whole_path
+from workers.resource import Edit, Resource, apply, whole_path
 from workers.scim.create import Created
 from workers.task import Agreement
-
-EMAILS = "emails"
 
 
 def note(agreement: Agreement, made: Created, planned: Plan) -> None:
@@ -19,7 +17,6 @@ def note(agreement: Agreement, made: Created, planned: Plan) -> None:
     resource = _resource(made, planned.edits) if made.fresh else {}
     names = _names(resource) if made.fresh else (_name(edit.path) for edit in planned.edits)
     agreement.attributes = list(dict.fromkeys(names))
-    agreement.old_emails = {} if made.fresh else dict(_moved_emails(made.account, planned.edits))
     if agreement.trouble is None:
         agreement.values = resource or [edit.operation() for edit in planned.edits]
 
@@ -47,16 +44,3 @@ def _names(resource: Resource) -> Iterator[str]:
             yield from (f"{name}:{inner}" for inner in value)
         elif name != "schemas":
             yield name
-
-
-def _moved_emails(found: Resource, edits: Sequence[Edit]) -> Iterator[tuple[str, str]]:
-    """Yield each new e-mail address, in lower case, with the one that it took the place of."""
-    ours = [edit for edit in edits if edit.path.name.lower() == EMAILS and edit.path.urn is None]
-    for edit in ours:
-        old = value_at(found, edit.path)
-        if edit.op == "replace" and isinstance(edit.value, str) and isinstance(old, str):
-            yield edit.value.lower(), old
-    gone = [edit.path.equals for edit in ours if edit.op == "remove" and edit.path.key == "value"]
-    new = [entry for edit in ours if edit.op == "add" and isinstance(edit.value, list) for entry in edit.value]
-    if gone and new:
-        yield from ((str(attribute(entry, "value")).lower(), str(gone[0])) for entry in new)

@@ -67,7 +67,7 @@ def uris(found: list[Taken]) -> list[str]:
         (told("updated", groups_added=["Agents"]), [PROV + "patch:notice"]),
         (
             told("updated", facts={**FACTS, **RENAMED, "attributes": ["emails"]}),
-            [PROV + "patch:notice", RISC + "identifier-changed", RISC + "identifier-changed"],
+            [RISC + "identifier-changed", RISC + "identifier-changed", PROV + "patch:notice"],
         ),
     ],
 )
@@ -207,6 +207,13 @@ def test_name_and_address_that_are_one_are_told_once() -> None:
     old = {"email": "bo.roe@acme.example", "user_name": "Bo.Roe@acme.example"}
 
     assert uris(read(told("updated", facts={**FACTS, "old": old}))) == [RISC + "identifier-changed"]
+
+
+def test_address_that_no_other_takes_the_place_of_is_told_without_a_new_value() -> None:
+    """RISC has it optional."""
+    (found,) = read(told("updated", facts={"old": {"email": "bo.roe@acme.example"}}))
+
+    assert (found.uri, found.event) == (RISC + "identifier-changed", {})
 
 
 def test_login_that_is_no_address_is_not_told() -> None:
