@@ -62,7 +62,9 @@ class Told:
     target: str
     facts: Mapping[str, Any]
     """``email``; ``user_name``, the account's; ``attributes``, the SCIM names of what changed; ``values``, what those
-    are now, where somebody is told; ``old`` with ``user_name`` and ``email`` where those changed. Any may be missing.
+    are now, where somebody is told; ``old`` with ``user_name`` and ``email`` where those changed; ``elsewhere``, on
+    which other targets the person has ``accounts``, and ``suspended`` ones; ``returned``, where an account is there
+    again. Any may be missing.
     """
     made_at: datetime
     only: str

@@ -61,7 +61,7 @@ def settle(
         signals=[
             # A release comes before what it let through.
             *alarms(person, mailbox, results, cause, now),
-            *_signals(folded, person, mailbox, cause, results, now, values=config.tells_values),
+            *_signals(folded, person, mailbox, cause, results, now, config=config),
         ],
         again=[*_at_once(found, settlements, now), *_again(settlements, folded.scheduled, now)],
         requests=[
@@ -86,10 +86,21 @@ def _signals(  # noqa: PLR0913 - the parts of an attempt
     results: Sequence[Result],
     now: datetime,
     *,
-    values: bool,
+    config: Config,
 ) -> list[Signal]:
     deletions = {event.about: event for event in folded.counting if event.about}
-    found = signals_for(person, cause, results, now, deletions, folded.person, values=values) if cause else []
+    found: list[Signal] = []
+    if cause:
+        found = signals_for(
+            person,
+            cause,
+            results,
+            now,
+            deletions,
+            folded.person,
+            values=config.tells_values,
+            targets=config.targets,
+        )
     for kept in mailbox:
         left_out = folded.left_out.get(kept.event.ref)
         if left_out is not None and left_out.state is State.FAILED:

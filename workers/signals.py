@@ -1,7 +1,7 @@
 """What subscribers are told of an attempt: one signal for each target that changed or failed. Pure."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -23,7 +23,8 @@ REASONS = {
     "restored": "returned",
     "deleted": "left",
 }
-OF_THE_DELETED = ("email", "user_name")
+DELETED, RETURNED = "deleted", "returned"
+OF_THE_DELETED = ("email", "user_name", "elsewhere")
 
 
 def signals_for(  # noqa: PLR0913 - what an attempt came to
@@ -35,17 +36,21 @@ def signals_for(  # noqa: PLR0913 - what an attempt came to
     before: Person | None = None,
     *,
     values: bool = False,
+    targets: Collection[str] | None = None,
 ) -> list[Signal]:
     """Return the signals of an attempt; ``deletions`` are the events of ours that deleted, by target.
 
     ``before`` is what was known when it began: a change that is made again later is news. ``values`` is whether anybody
-    is told what the changed attributes are now.
+    is told what the changed attributes are now. ``targets`` are those that count, None for all that the person is on.
     """
     signals = []
-    for result in results:
+    for told, result in enumerate(results):
         since = before.accounts.get(result.place) if before else None
         found = replace(result, known_at=since.settled_at if since else None)
-        facts = _facts(person, result.agreement, since, values=values)
+        later = {each.place: _news(each, before) for each in results[told + 1 :]}
+        elsewhere = _elsewhere(person, result.place, later, targets)
+        facts = _facts(person, result.agreement, since, elsewhere, values=values)
+        facts |= {"returned": True} if RETURNED in _news(result, before) else {}
         if result.agreement.change:
             signals.append(_change(str(result.agreement.change), person, cause, found, now, facts))
         if result.agreement.deleted_at:
@@ -108,13 +113,16 @@ def _change(
     )
 
 
-def _facts(person: Person, agreement: Agreement, since: Account | None, *, values: bool) -> dict[str, Any]:
+def _facts(
+    person: Person, agreement: Agreement, since: Account | None, elsewhere: Mapping[str, list[str]], *, values: bool
+) -> dict[str, Any]:
     """Return what Security Events tell besides; the names of what was changed, and values only for who wants them."""
     before, now = told_before(since).model_dump(), told_as(person, agreement, since).model_dump()
     facts = {
         **now,
         "attributes": agreement.attributes,
         "old": {name: old for name, old in before.items() if old and _differ(old, now[name])},
+        "elsewhere": elsewhere,
         "values": agreement.values if values else None,
     }
     return {name: value for name, value in facts.items() if value}
@@ -123,6 +131,34 @@ def _facts(person: Person, agreement: Agreement, since: Account | None, *, value
 def _differ(old: str, new: str | None) -> bool:
     """Tell whether this name is no more: letter case makes no other (RFC 7643 section 4.1.1)."""
     return old.lower() != (new or "").lower()
+
+
+def _news(result: Result, before: Person | None) -> set[str]:
+    """Return what of the person an attempt came to on one target, beside its change."""
+    agreement = result.agreement
+    # Where no account was left, the person was purged, and a new one is just that.
+    is_anew = agreement.change == "provisioned" and bool(before and before.accounts and result.place in before.deleted)
+    found = {DELETED: agreement.deleted_at is not None, RETURNED: is_anew or agreement.change == "restored"}
+    return {what for what, is_so in found.items() if is_so}
+
+
+def _elsewhere(
+    person: Person, place: str, later: Mapping[str, Collection[str]], targets: Collection[str] | None
+) -> dict[str, list[str]]:
+    """Return on which other targets the person still has an account, and a suspended one, where this signal is read.
+
+    What is ``later`` news, by target, is told after it.
+    """
+    others = {
+        name: account
+        for name, account in person.accounts.items()
+        if name != place and (targets is None or name in targets)
+    }
+    accounts = others.keys() | {name for name, news in later.items() if DELETED in news}
+    suspended = {name for name, account in others.items() if account.active is False}
+    suspended |= {name for name, news in later.items() if RETURNED in news}
+    found = {"accounts": sorted(accounts), "suspended": sorted(suspended)}
+    return {what: names for what, names in found.items() if names}
 
 
 def _deletion(agreement: Agreement) -> Agreement:

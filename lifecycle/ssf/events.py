@@ -146,6 +146,22 @@ def _is_full(signal: Told, shape: Shape) -> bool:
     return _is_known(signal, shape) and shape.provisioning == FULL and bool(signal.facts.get("values"))
 
 
+def _elsewhere(signal: Told, shape: Shape, what: str) -> bool:
+    """Tell whether the person has such an account on another target of which the receiver hears."""
+    found = (signal.facts.get("elsewhere") or {}).get(what, ())
+    return any(shape.targets is None or name in shape.targets for name in found)
+
+
+def _is_purged(signal: Told, shape: Shape) -> bool:
+    return not _elsewhere(signal, shape, "accounts")
+
+
+def _is_enabled(signal: Told, shape: Shape) -> bool:
+    """Tell whether nothing keeps the person out any more; one who was purged is not enabled by a new account."""
+    is_back = bool(signal.facts.get("returned")) and _elsewhere(signal, shape, "accounts")
+    return (signal.type != "person.provisioned" or is_back) and not _elsewhere(signal, shape, "suspended")
+
+
 def _is_new_address(signal: Told, _shape: Shape) -> bool:
     return by_address(_former(signal, "email")) is not None
 
@@ -165,19 +181,26 @@ _RENAMED: Final = (
     SecurityEvent("identifier-changed", _CHANGED, _new_value("email"), _old("email"), _is_new_address),
     SecurityEvent("login-changed", _CHANGED, _new_value("user_name"), _old("user_name"), _is_new_login),
 )
+_ENABLED: Final = SecurityEvent("account-enabled", RISC + "account-enabled", applies=_is_enabled)
 _VERIFICATION: Final = SecurityEvent("verification", SSF + "verification", _state, _stream, of_stream=True)
 
 OF_SIGNALS: Final[Mapping[str, tuple[SecurityEvent, ...]]] = {
     "person.suspended": (
-        # First, so that whoever ends sessions need not wait for whoever closes accounts.
+        # First, so that whoever ends sessions need not wait for whoever closes accounts. Both of each target, the
+        # first that is known included: a leaver is locked out everywhere as soon as anything is known.
         SecurityEvent("session-revoked", CAEP + "session-revoked", _revocation, applies=_is_revocation),
         # Without a reason: those that RISC knows are hijacking and bulk-account.
         SecurityEvent("account-disabled", RISC + "account-disabled"),
         _prov("deactivate"),
     ),
     # Whoever comes back under another name is known by the old one.
-    "person.restored": (*_RENAMED, SecurityEvent("account-enabled", RISC + "account-enabled"), _prov("activate")),
+    "person.restored": (
+        *_RENAMED,
+        _ENABLED,
+        _prov("activate"),
+    ),
     "person.provisioned": (
+        _ENABLED,
         _prov("create:notice", _is_notice, says=_notice),
         _prov("create:full", _is_full, says=_resource),
     ),
@@ -186,7 +209,10 @@ OF_SIGNALS: Final[Mapping[str, tuple[SecurityEvent, ...]]] = {
         _prov("patch:notice", _is_notice, says=_notice),
         _prov("patch:full", _is_full, says=_operations),
     ),
-    "person.deleted": (SecurityEvent("account-purged", RISC + "account-purged"), _prov("delete")),
+    "person.deleted": (
+        SecurityEvent("account-purged", RISC + "account-purged", applies=_is_purged),
+        _prov("delete"),
+    ),
     "subscriber.test": (_VERIFICATION,),
     STREAM_VERIFICATION: (_VERIFICATION,),
     STREAM_UPDATED: (SecurityEvent("stream-updated", SSF + "stream-updated", _status, _stream, of_stream=True),),

@@ -216,6 +216,23 @@ def test_address_that_no_other_takes_the_place_of_is_told_without_a_new_value() 
     assert (found.uri, found.event) == (RISC + "identifier-changed", {})
 
 
+@pytest.mark.parametrize(
+    ("change", "what", "uri"),
+    [("restored", "suspended", RISC + "account-enabled"), ("deleted", "accounts", RISC + "account-purged")],
+)
+def test_person_is_enabled_or_purged_with_the_last_account_that_the_receiver_hears_of(
+    change: str, what: str, uri: str
+) -> None:
+    """What becomes of the account itself is told all the same."""
+    elsewhere = told(change, facts={**FACTS, "elsewhere": {what: ["erp"]}})
+
+    assert uri in uris(read(told(change)))
+    assert uri not in uris(read(elsewhere))
+    assert uri not in uris(read(elsewhere, subscriber(targets=["crm", "erp"])))
+    assert uri in uris(read(elsewhere, subscriber(targets=["crm"])))
+    assert [each for each in uris(read(elsewhere)) if each.startswith(PROV)] != []
+
+
 def test_login_that_is_no_address_is_not_told() -> None:
     """RISC has no format for it."""
     assert read(told("updated", facts={**FACTS, "old": {"user_name": "b.roe"}})) == []
