@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import time
 from collections.abc import Iterator, Sequence
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import HTTPError
@@ -25,6 +25,8 @@ RSA_BITS_MIN, RSA_BITS_MAX = 2_048, 8_192
 KEYS_MAX = 100
 JWKS_BYTES_MAX = 262_144
 FETCH_SECONDS_MAX = 5.0
+"""For so long a delivery waits for the set."""
+FETCH_PART_BYTES = 16_384
 FETCH_AGAIN_SECONDS = 5.0
 """At most so often is asked for a key that is not known."""
 
@@ -51,23 +53,28 @@ class OwnKeys:
 class KeySet:
     """The keys of a set, which is read again when a new one is used: so a rotation needs nobody."""
 
-    def __init__(self, place: str, again_seconds: float = FETCH_AGAIN_SECONDS) -> None:
+    def __init__(
+        self, place: str, again_seconds: float = FETCH_AGAIN_SECONDS, fetch_seconds: float = FETCH_SECONDS_MAX
+    ) -> None:
         """Keep where it is, a file or a URL. Raises Misconfigured for a place that nobody should trust."""
         if not (_trusted(place) if "://" in place else Path(place).is_file()):
             line = f"--jwks: found {place!r}; allowed: a file that is there, https://, or http:// at this machine"
             raise Misconfigured([line])
         self._place = place
         self._again_seconds = again_seconds
+        self._fetch_seconds = fetch_seconds
         self._keys: dict[str, Any] = {}
         self._fault = ""
         self._read_at: float | None = None
-        self._reading = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self._reading: asyncio.Task[dict[str, Any]] | None = None
 
     async def find(self, kid: str) -> list[Any]:
         """Return the key of this id. Raises Unauthentic or Unavailable."""
-        async with self._reading:
-            if kid not in self._keys and self._is_due():
-                await self._read_again()
+        if kid not in self._keys:
+            async with self._turn:
+                if kid not in self._keys and self._is_due():
+                    await self._read_again()
         if kid in self._keys:
             return [self._keys[kid]]
         if self._fault:
@@ -78,17 +85,23 @@ class KeySet:
         return self._read_at is None or time.monotonic() - self._read_at >= self._again_seconds
 
     async def _read_again(self) -> None:
-        """Read the set; one that cannot be read leaves the keys that are known."""
+        """Read the set; one that cannot be read leaves the keys that are known. One that comes slowly is read once."""
+        self._reading = self._reading or asyncio.create_task(asyncio.to_thread(_read, self._place, self._fetch_seconds))
+        done, _ = await asyncio.wait([self._reading], timeout=self._fetch_seconds)
+        self._read_at = time.monotonic()
+        if not done:
+            self._fault = f"the keys at {self._place} have not come within {self._fetch_seconds:g} seconds"
+            return
+        reading, self._reading = self._reading, None
         try:
-            self._keys, self._fault = await asyncio.to_thread(_read, self._place), ""
+            self._keys, self._fault = reading.result(), ""
         except (OSError, HTTPException, ValueError, Malformed) as error:
             self._fault = f"the keys at {self._place} cannot be read: {error}"
-        self._read_at = time.monotonic()
 
 
-def _read(place: str) -> dict[str, Any]:
+def _read(place: str, seconds: float) -> dict[str, Any]:
     """Return the keys of a set. Raises OSError, HTTPException, ValueError or Malformed."""
-    published = json_object(_fetched(place) if "://" in place else _bytes_of(Path(place))).get("keys")
+    published = json_object(_fetched(place, seconds) if "://" in place else _bytes_of(Path(place))).get("keys")
     return dict(_usable(published if isinstance(published, list) else []))
 
 
@@ -133,17 +146,28 @@ class _NoRedirect(HTTPRedirectHandler):
         """Follow none: it could lead to where nobody should be trusted."""
 
 
-def _fetched(url: str) -> bytes:
+def _fetched(url: str, seconds: float) -> bytes:
     """Return what a URL gives. Raises OSError, of which HTTPError is one, or ValueError."""
     request = Request(url, headers={"accept": "application/json"})  # noqa: S310 - the scheme is checked at the start
     try:
-        with build_opener(_NoRedirect).open(request, timeout=FETCH_SECONDS_MAX) as answer:
-            found: bytes = answer.read(JWKS_BYTES_MAX + 1)
+        with build_opener(_NoRedirect).open(request, timeout=seconds) as answer:
+            found = _whole(answer, seconds)
     except HTTPError as error:
         with error:
             msg = f"the answer is {error.code}"
             raise ValueError(msg) from error
     return _bounded(found)
+
+
+def _whole(answer: HTTPResponse, seconds: float) -> bytes:
+    """Read what comes in time, of too much a little more than there may be. Raises ValueError where it is slow."""
+    end, found = time.monotonic() + seconds, b""
+    while len(found) <= JWKS_BYTES_MAX and (part := answer.read1(FETCH_PART_BYTES)):
+        found += part
+        if time.monotonic() > end:
+            msg = f"it takes longer than {seconds:g} seconds"
+            raise ValueError(msg)
+    return found
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -1,7 +1,11 @@
 """``gatepost listen`` as a strict receiver of Security Event Tokens."""
 
 import json
-from collections.abc import Callable
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -139,6 +143,50 @@ async def test_rotated_key_is_fetched() -> None:
     assert (await hear(eager, old)).proof == "kid a"
     with pytest.raises(Unavailable):
         await hear(eager, token(made_key("a"), headers={"kid": "c"}))
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n", b"HTTP/1.1 200 OK\r\nx: "])
+async def test_set_that_drips_holds_no_delivery_for_long(head: bytes) -> None:
+    """Neither in its headers nor in its body, and one that is known never; it is read by one at a time."""
+    with dripping(head) as (url, asked):
+        found = Tokens(keys.KeySet(url, 0, 0.4), ISSUER, AUDIENCE)
+        begun = time.monotonic()
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await hear(found, token(made_key("a")))
+
+        assert time.monotonic() - begun < 2
+        assert len(asked) <= 2
+
+
+@contextmanager
+def dripping(head: bytes) -> Iterator[tuple[str, list[socket.socket]]]:
+    """Serve a set of which a byte comes now and then; with it, who asked."""
+    asked: list[socket.socket] = []
+    stop = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                asked.append(connection)
+                threading.Thread(target=drop, args=[connection]).start()
+
+    def drop(connection: socket.socket) -> None:
+        with suppress(OSError), connection:
+            connection.sendall(head)
+            while not stop.wait(0.05):
+                connection.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=[listener])
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/jwks", asked
+        finally:
+            stop.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 @pytest.mark.parametrize(
