@@ -58,7 +58,7 @@ def document(status: int, reason: str, detail: str) -> dict[str, object]:
 async def on_error(request: Request, error: Exception) -> Response:
     """Answer an error of ours."""
     assert isinstance(error, GatepostError)  # noqa: S101 - registered for this class only
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), HTTPStatus.SERVICE_UNAVAILABLE)
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
     if isinstance(error, Unsupported):
         headers["Allow"] = ", ".join(error.allowed)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.requests import Request
 
-from lifecycle.errors import GatepostError, Rejected, Unavailable
+from lifecycle.errors import GatepostError, Refused, Rejected, Unavailable
 from service import problems
 
 
@@ -41,3 +41,10 @@ async def test_fault_that_nobody_foresaw_says_nothing_of_itself() -> None:
 
     assert answer.status_code == 503
     assert b"Bo Ray" not in bytes(answer.body)
+
+
+async def test_error_that_nobody_meant_for_a_sender_is_ours() -> None:
+    """503, so that it is tried again; never an error while an error is answered."""
+    answer = await problems.on_error(Request({"type": "http"}), Refused("what happened", reason="why"))
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
