@@ -53,11 +53,11 @@ gatepost:subscribers-revision               string  counts every change of who s
 gatepost:subscribers-lock                   string  whoever makes or deletes one now; a minute
 gatepost:vault-salt                         string  the salt of the keys that seal; never expires
 gatepost:streams                            hash    the streams of Shared Signals receivers, JSON by id, each with its
-                                                    authorization sealed; until deleted
+                                                    authorization sealed; until deleted, marked meanwhile
 gatepost:excluded:STREAM                    set     subjects that its receiver removed from it; until added again
 gatepost:verified:STREAM                    string  that its receiver just asked for a verification; a minute
 gatepost:ssf-token:DIGEST                   string  whose a receiver's token is, JSON, by its SHA-256; until it expires
-gatepost:ssf-tries:BUCKET                   string  how often a client asked for something of late; a minute
+gatepost:ssf-tries:KIND:BUCKET              string  how often a client asked for something of late; a minute
 gatepost:owners:TARGET                      hash    person key by account id, as settled; never expires
 gatepost:groups:TARGET                      hash    group id by display name, the ids that policy names; GROUPS_TTL
 gatepost:capabilities:TARGET                string  what a target says it can and has, JSON; CAPABILITIES_TTL
@@ -289,9 +289,9 @@ def ssf_token(digest: str) -> str:
     return f"gatepost:ssf-token:{digest}"
 
 
-def ssf_tries(bucket: str) -> str:
-    """Name how often a client asked of late."""
-    return f"gatepost:ssf-tries:{bucket}"
+def ssf_tries(kind: str, bucket: str) -> str:
+    """Name how often a client asked for something of a kind of late."""
+    return f"gatepost:ssf-tries:{kind}:{bucket}"
 
 
 def groups(target: str) -> str:

@@ -23,9 +23,7 @@ from lifecycle.forgetting import forget
 from lifecycle.roster import LEAVING, roster
 from lifecycle.sealed import UNFIT, Made, dump, opened, read
 from lifecycle.signal import make_signal
-from lifecycle.ssf.status import ENABLED as STREAM_ENABLED
-from lifecycle.ssf.status import PAUSED as STREAM_PAUSED
-from lifecycle.ssf.status import set_status
+from lifecycle.ssf.status import oversee
 from lifecycle.vault import Vault
 
 MADE_MAX = 500
@@ -106,8 +104,7 @@ class Subscribers:
             _stand(pipe, name, change, now, actor)
 
         if manager == RECEIVER and (change.paused is not None or change.enable):
-            # Its receiver is told.
-            set_status(self._redis, name, STREAM_PAUSED if change.paused else STREAM_ENABLED, None, actor)
+            oversee(self._redis, name, actor, paused=change.paused, enable=change.enable)
         else:
             self._step(step)
         log.info(

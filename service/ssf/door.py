@@ -14,6 +14,15 @@ Endpoint = Callable[[Request, Client], Awaitable[Response]]
 REALM = 'Bearer realm="ssf"'
 
 
+class TooMany(Exception):
+    """A receiver asked too often."""
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        """Keep what is answered, and after how many seconds it may ask again."""
+        super().__init__(detail)
+        self.answer = problem(429, "too_many", detail, {"Retry-After": str(retry_after)})
+
+
 def for_receivers(
     tokens: Tokens, by_method: Mapping[str, tuple[Endpoint, str]]
 ) -> Callable[[Request], Awaitable[Response]]:
@@ -33,6 +42,8 @@ def for_receivers(
             return _closed(403, "scope_missing", said, f', error="insufficient_scope", scope="{scope}"')
         try:
             answer = await endpoint(request, client)
+        except TooMany as error:
+            answer = error.answer
         except GatepostError as error:
             answer = await on_error(request, error)
         # What is not there may be there a moment later, and all of it is one receiver's alone.

@@ -13,9 +13,10 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from lifecycle.errors import Oversized
 from service.hooks import read_body
 from service.ssf.pool import in_pool
-from service.ssf.tokens import TOKEN_SECONDS, Tokens, shown
+from service.ssf.tokens import TOKEN_SECONDS, TOKENS_MAX, TRIES_MAX, Tokens, shown
 
 GRANT: Final = "client_credentials"
 FORM: Final = "application/x-www-form-urlencoded"
@@ -31,7 +32,6 @@ class Shown(NamedTuple):
 
     name: str
     secrets: tuple[str, ...]
-    is_basic: bool
 
 
 class Fault(Exception):
@@ -62,15 +62,14 @@ class TokenEndpoint:
             return fault.answer
 
     async def _token(self, client: Shown, form: dict[str, str]) -> Response:
-        if wait := await in_pool(lambda: self._tokens.tries("token", client.name)):
-            log.warning("ssf.token_refused", reason="too_many_tries")
-            raise Fault("invalid_request", "too many tries", 429, {"Retry-After": str(wait)})
+        # The secret first: whatever strangers try in its name, a receiver gets its tokens.
         receiver = self._tokens.receiver(client.name)
         secret = shown(receiver, client.secrets)
         if receiver is None or secret is None:
+            await self._count("token", client.name, TRIES_MAX)
             log.warning("ssf.token_refused", reason="invalid_client")
-            headers = {"WWW-Authenticate": 'Basic realm="ssf"'} if client.is_basic else {}
-            raise Fault("invalid_client", "no such client, or not its secret", 401, headers)
+            raise _unauthorized("no such client, or not its secret")
+        await self._count("issue", client.name, TOKENS_MAX)
         if form.get("grant_type") != GRANT:
             raise Fault("unsupported_grant_type", f"grant_type: allowed: {GRANT}")
         scopes = _granted(form.get("scope"), receiver.scopes)
@@ -84,12 +83,24 @@ class TokenEndpoint:
         }
         return JSONResponse(answer, headers=HEADERS)
 
+    async def _count(self, kind: str, name: str, most: int) -> None:
+        if wait := await in_pool(lambda: self._tokens.tries(kind, name, most)):
+            log.warning("ssf.token_refused", reason="too_many_tries")
+            raise Fault("invalid_request", "too many tries", 429, {"Retry-After": str(wait)})
+
+
+def _unauthorized(description: str) -> Fault:
+    return Fault("invalid_client", description, 401, {"WWW-Authenticate": 'Basic realm="ssf"'})
+
 
 async def _form(request: Request) -> dict[str, str]:
     """Return the parameters; one without a value counts as missing. Raises Fault."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise Fault("invalid_request", f"the body is to be {FORM}")
-    body = await read_body(request.headers, request.receive, REQUEST_BYTES_MAX)
+    try:
+        body = await read_body(request.headers, request.receive, REQUEST_BYTES_MAX)
+    except Oversized as error:
+        raise Fault("invalid_request", error.message, 413) from error
     try:
         pairs = parse_qsl(body.decode(), max_num_fields=FIELDS_MAX, errors="strict")
     except ValueError as error:  # not UTF-8, too many fields
@@ -104,17 +115,15 @@ def _shown(request: Request, form: dict[str, str]) -> Shown:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if not scheme:
         if "client_id" not in form or "client_secret" not in form:
-            raise Fault(
-                "invalid_client", "the client is to show its secret", 401, {"WWW-Authenticate": 'Basic realm="ssf"'}
-            )
-        return Shown(form["client_id"], (form["client_secret"],), is_basic=False)
+            raise _unauthorized("the client is to show its secret")
+        return Shown(form["client_id"], (form["client_secret"],))
     if "client_secret" in form:
         raise Fault("invalid_request", "the client shows its secret in two ways")
     name, colon, secret = _decoded(given) if scheme.lower() == "basic" else ("", "", "")
     if not colon:
-        raise Fault("invalid_client", "not a Basic header", 401, {"WWW-Authenticate": 'Basic realm="ssf"'})
+        raise _unauthorized("not a Basic header")
     # RFC 6749 wants both encoded as in a form, which many clients forget.
-    return Shown(unquote_plus(name), (secret, unquote_plus(secret)), is_basic=True)
+    return Shown(unquote_plus(name), (secret, unquote_plus(secret)))
 
 
 def _decoded(given: str) -> tuple[str, str, str]:

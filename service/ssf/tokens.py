@@ -20,7 +20,9 @@ TOKEN_SECONDS: Final = 3_600
 TOKEN_BYTES = 32
 WINDOW_SECONDS: Final = 60
 TRIES_MAX = 60
-"""Tokens that are asked for in a client's name within a window, with its secret or without."""
+"""Wrong tries in a client's name within a window."""
+TOKENS_MAX = 600
+"""Tokens that a client gets within a window, by one of its secrets."""
 BUCKET_DIGITS = 4
 READ: Final = "ssf.read"
 MANAGE: Final = "ssf.manage"
@@ -55,10 +57,11 @@ class Tokens:
     def tries(self, kind: str, name: str, most: int = TRIES_MAX) -> int:
         """Count a try in a client's name, whoever it is; return how long to wait where there were too many, or 0.
 
-        Names share buckets, so that whoever makes them up fills no memory, and learns not which of them exist.
+        Names share buckets, so that whoever makes them up fills no memory, and learns not which of them exist; of each
+        kind its own, for of another kind than ``token`` only a receiver itself can be counted.
         """
-        bucket = keys.ssf_tries(hashlib.sha256(f"{kind} {name}".encode()).hexdigest()[:BUCKET_DIGITS])
-        return within(self._redis, bucket, most)
+        digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
+        return within(self._redis, keys.ssf_tries(kind, digest[:BUCKET_DIGITS]), most)
 
     def issue(self, name: str, secret: str, scopes: Iterable[str]) -> str:
         """Make a token for a client that showed one of its secrets."""

@@ -21,7 +21,7 @@ from lifecycle.ssf import sets, streams
 from lifecycle.ssf.excluded import name
 from lifecycle.ssf.section import Ssf
 from lifecycle.ssf.signing import Signing
-from lifecycle.ssf.status import DISABLED, ENABLED, PAUSED, RECEIVER, Status, set_status, status
+from lifecycle.ssf.status import DISABLED, Status, set_status, status
 from lifecycle.ssf.streams import Stream
 from lifecycle.vault import Vault
 from service.problems import problem
@@ -36,14 +36,17 @@ from service.ssf.asked import (
 )
 from service.ssf.configuration import LEGACY, VERIFICATION_SECONDS, Terms
 from service.ssf.discovery import Discovery
-from service.ssf.door import for_receivers
+from service.ssf.door import TooMany, for_receivers
 from service.ssf.oauth import TokenEndpoint
 from service.ssf.polling import WAIT_SECONDS, LongPolls, Polling
 from service.ssf.pool import in_pool
 from service.ssf.tokens import MANAGE, READ, WINDOW_SECONDS, Client, Tokens
 
-SUBJECT_CHANGES_MAX: Final = 600
+STREAM_CHANGES_MAX: Final = 30
+SUBJECT_CHANGES_MAX: Final = 120
 """Of a receiver within ``WINDOW_SECONDS``: each lets those who send read anew who gets what."""
+ALL_CHANGES_MAX: Final = 600
+"""Of all receivers together: however many there are, what is sent is not held up by what they change."""
 
 log = structlog.get_logger()
 
@@ -100,6 +103,7 @@ class Transmitter:
     async def create(self, request: Request, client: Client) -> Response:
         """``POST /ssf/streams``."""
         asked = await read(request, Configuration)
+        await self._count(client, "streams", STREAM_CHANGES_MAX)
 
         def make() -> Stream:
             stream = self._terms.made(client, asked)
@@ -132,6 +136,7 @@ class Transmitter:
     async def _change(self, request: Request, client: Client, *, whole: bool) -> Response:
         asked = await read(request, Change)
         stream_id = (await self._stream(client, asked.stream_id)).id
+        await self._count(client, "streams", STREAM_CHANGES_MAX)
 
         def to(before: Stream) -> Stream:
             return self._terms.changed(before, client.receiver, asked, whole=whole)
@@ -142,9 +147,11 @@ class Transmitter:
 
     async def delete(self, request: Request, client: Client) -> Response:
         """``DELETE /ssf/streams``."""
-        stream = await self._stream(client, request.query_params.get("stream_id"))
-        await in_pool(lambda: streams.delete(self._redis, client.name, stream.id))
-        log.info("ssf.stream_deleted", stream=stream.id, receiver=client.name)
+        # One that is being deleted is found by nobody else, but its deletion can be finished.
+        stream_id = request.query_params.get("stream_id") or (await self._stream(client, None)).id
+        await self._count(client, "streams", STREAM_CHANGES_MAX)
+        await in_pool(lambda: streams.delete(self._redis, client.name, stream_id))
+        log.info("ssf.stream_deleted", stream=stream_id, receiver=client.name)
         return Response(status_code=204)
 
     # ---- status
@@ -158,13 +165,12 @@ class Transmitter:
         """``POST /ssf/status``."""
         asked = await read(request, StatusChange)
         stream = await self._stream(client, asked.stream_id)
-        before = await in_pool(lambda: status(self._redis, stream.id))
-        if before.word == PAUSED and before.paused_by != RECEIVER and asked.status == ENABLED:
+        await self._count(client, "streams", STREAM_CHANGES_MAX)
+        reason = asked.reason and asked.reason[:REASON_CHARS_MAX]
+        if not await in_pool(lambda: set_status(self._redis, stream.id, asked.status, reason)):
             return problem(
                 403, "paused_by_us", "the transmitter's operator paused this stream, and alone lets it go on"
             )
-        reason = asked.reason and asked.reason[:REASON_CHARS_MAX]
-        await in_pool(lambda: set_status(self._redis, stream.id, asked.status, reason, RECEIVER))
         log.info("ssf.status_changed", stream=stream.id, receiver=client.name, status=asked.status)
         return _status(stream.id, Status(asked.status, reason))
 
@@ -184,8 +190,7 @@ class Transmitter:
         asked = await read(request, SubjectChange)
         stream = await self._stream(client, asked.stream_id)
         subject = name(asked.subject)
-        if wait := await in_pool(lambda: self._tokens.tries("subjects", client.name, SUBJECT_CHANGES_MAX)):
-            return _too_soon(wait, f"at most {SUBJECT_CHANGES_MAX} subjects within {WINDOW_SECONDS} seconds")
+        await self._count(client, "subjects", SUBJECT_CHANGES_MAX)
         await in_pool(lambda: change(self._redis, stream, subject))
         return Response(status_code=done)
 
@@ -198,7 +203,7 @@ class Transmitter:
         if (await in_pool(lambda: status(self._redis, stream.id))).word == DISABLED:
             raise Malformed("the stream is disabled, and nothing is sent over it", reason="stream_disabled")
         if wait := await in_pool(lambda: self._verify(stream, asked.state)):
-            return _too_soon(wait, f"at most one verification within {VERIFICATION_SECONDS} seconds")
+            raise TooMany(f"at most one verification within {VERIFICATION_SECONDS} seconds", retry_after=wait)
         return Response(status_code=204)
 
     def _verify(self, stream: Stream, state: str | None) -> int:
@@ -212,6 +217,17 @@ class Transmitter:
         return 0
 
     # ---- what they have in common
+
+    async def _count(self, client: Client, kind: str, most: int) -> None:
+        """Count a change, whatever comes of it. Raises TooMany where there were enough for now."""
+
+        def wait() -> int:
+            own = self._tokens.tries(kind, client.name, most)
+            return own or self._tokens.tries("changes", "all", ALL_CHANGES_MAX)
+
+        if seconds := await in_pool(wait):
+            said = f"at most {most} changes of {kind} within {WINDOW_SECONDS} seconds, and {ALL_CHANGES_MAX} of all"
+            raise TooMany(said, retry_after=seconds)
 
     async def _stream(self, client: Client, stream_id: str | None) -> Stream:
         """Return the client's stream. Raises Unknown where it has none with this id, Malformed where it says none.
@@ -235,7 +251,3 @@ class Transmitter:
 def _status(stream_id: str, found: Status) -> Response:
     reason = {"reason": found.reason} if found.reason else {}
     return JSONResponse({"stream_id": stream_id, "status": found.word, **reason})
-
-
-def _too_soon(seconds: int, detail: str) -> Response:
-    return problem(429, "too_many", detail, {"Retry-After": str(seconds)})

@@ -1,12 +1,14 @@
 """The status of a stream, and its verification."""
 
+import threading
 from typing import Any
 
 import httpx
+import pytest
 from redis import Redis
 
 from lifecycle import keys
-from lifecycle.ssf.status import set_status
+from lifecycle.ssf.status import ENABLED, PAUSED, oversee, set_status
 from tests.service.ssf.conftest import Tell
 from tests.service.ssf.receiver import PUSH, Receiver, ids, names
 from tests.strict_receiver import RISC
@@ -45,13 +47,13 @@ async def test_receiver_is_not_told_what_it_did_itself_and_is_of_what_we_do(
     await siem.set_status(told, "enabled")
     await tell(signal())
 
-    set_status(redis, told, "paused", "Maintenance", "operator")
+    oversee(redis, told, "operator", paused=True, reason="Maintenance")
     await tell()
     [paused] = await siem.poll(stream)
     assert (names([paused]), paused.event) == (["stream-updated"], {"status": "paused", "reason": "Maintenance"})
     assert await siem.poll(stream, ack=ids([paused])) == []
 
-    set_status(redis, told, "enabled", None, "operator")
+    oversee(redis, told, "operator", paused=False)
     await tell()
     came = await siem.poll(stream)
     assert names(came) == ["account-disabled", "stream-updated"]
@@ -63,7 +65,7 @@ async def test_receiver_ends_no_pause_but_its_own(siem: Receiver, redis: Redis) 
     told = (await siem.create())["stream_id"]
     body = {"stream_id": told, "status": "enabled"}
 
-    set_status(redis, told, "paused", None, "operator")
+    oversee(redis, told, "operator", paused=True)
     assert (await siem.ask("POST", "status_endpoint", json=body)).status_code == 403
     assert (await siem.status(told))["status"] == "paused"
     redis.hdel(keys.subscriber(told), "paused_at")
@@ -73,6 +75,51 @@ async def test_receiver_ends_no_pause_but_its_own(siem: Receiver, redis: Redis) 
     assert await siem.status(told) == {"stream_id": told, "status": "disabled", "reason": "failing"}
     await siem.set_status(told, "enabled")
     assert redis.hgetall(keys.subscriber(told)) == {}
+
+
+@pytest.mark.parametrize("step", ["disabled", "paused", "enabled"])
+async def test_receiver_comes_out_of_the_operators_pause_by_no_way(
+    siem: Receiver, redis: Redis, tell: Tell, step: str
+) -> None:
+    """Disable its stream it may; when that is over it is paused as before, until the operator says otherwise."""
+    stream = await siem.create(events_requested=ONE)
+    told = stream["stream_id"]
+    oversee(redis, told, "operator", paused=True, reason="compromised")
+
+    answer = await siem.ask("POST", "status_endpoint", json={"stream_id": told, "status": step})
+    assert answer.status_code == (200 if step == "disabled" else 403)
+    for word in ("enabled", "paused"):
+        answer = await siem.ask("POST", "status_endpoint", json={"stream_id": told, "status": word})
+        assert answer.status_code == 403
+    assert redis.hget(keys.subscriber(told), "paused_by") == b"operator"
+
+    oversee(redis, told, "operator", paused=False)
+    assert (await siem.status(told))["status"] == ("disabled" if step == "disabled" else "enabled")
+    await siem.set_status(told, "enabled")
+    await tell(signal())
+    assert "account-disabled" in names(await siem.poll(stream))
+
+
+async def test_pauses_at_the_same_moment_are_both_kept(siem: Receiver, redis: Redis) -> None:
+    """Whoever looks and then writes does so in one step: the operator's pause is never written over."""
+    told = (await siem.create())["stream_id"]
+
+    def receiver(stop: threading.Event) -> None:
+        while not stop.is_set():
+            for word in (PAUSED, ENABLED):
+                set_status(redis, told, word, None)
+
+    stop = threading.Event()
+    busy = threading.Thread(target=receiver, args=[stop])
+    busy.start()
+    try:
+        for _ in range(50):
+            oversee(redis, told, "operator", paused=True)
+            assert redis.hget(keys.subscriber(told), "paused_by") == b"operator"
+            oversee(redis, told, "operator", paused=False)
+    finally:
+        stop.set()
+        busy.join()
 
 
 async def test_malformed_status_changes_nothing(siem: Receiver) -> None:
@@ -155,3 +202,81 @@ async def test_operator_pauses_a_stream_as_any_subscriber_and_its_receiver_is_to
     assert (paused.status_code, paused.json()["state"], resumed.status_code) == (200, "paused", 200)
     assert [each.event for each in told] == [{"status": "paused"}]
     assert names(came) == ["account-disabled", "stream-updated"]
+
+
+@pytest.mark.parametrize(
+    ("word", "asked"),
+    [
+        ("disabled", ({"paused": False}, 200)),
+        ("disabled", ({"disabled": False}, 409)),
+        ("disabled", ({"paused": True}, 409)),
+        ("disabled", ({"disabled": False, "paused": True}, 409)),
+        ("paused", ({"paused": False}, 409)),
+        ("paused", ({"disabled": False}, 200)),
+        ("enabled", ({"paused": False, "disabled": False}, 200)),
+    ],
+)
+async def test_operator_undoes_nothing_that_the_receiver_decided(
+    siem: Receiver,
+    client: httpx.AsyncClient,
+    admin: dict[str, str],
+    tell: Tell,
+    word: str,
+    asked: tuple[dict[str, bool], int],
+) -> None:
+    """What asks for nothing that we did is no change, and nothing is told of it."""
+    stream = await siem.create(events_requested=ONE)
+    patch, status = asked
+    before = await siem.set_status(stream["stream_id"], word, reason="ours to say")
+
+    answer = await client.patch(f"/v1/subscribers/{stream['stream_id']}", json=patch, headers=admin)
+    await tell()
+
+    assert answer.status_code == status
+    assert (await siem.status(stream["stream_id"]))["status"] == before["status"]
+    assert await siem.poll(stream) == []
+
+
+async def test_operators_pause_gives_back_the_receivers(siem: Receiver, redis: Redis) -> None:
+    """It lies over it; whoever takes one away takes away its own."""
+    told = (await siem.create())["stream_id"]
+    await siem.set_status(told, "paused")
+
+    oversee(redis, told, "operator", paused=True)
+    assert (await siem.ask("POST", "status_endpoint", json={"stream_id": told, "status": "enabled"})).status_code == 403
+    oversee(redis, told, "operator", paused=False)
+
+    assert (await siem.status(told))["status"] == "paused"
+    await siem.set_status(told, "enabled")
+    assert (await siem.status(told))["status"] == "enabled"
+
+
+async def test_operator_enables_a_stream_that_we_disabled(
+    siem: Receiver, client: httpx.AsyncClient, admin: dict[str, str], redis: Redis, tell: Tell
+) -> None:
+    """It had failed for too long, which is forgotten then; its receiver is told."""
+    stream = await siem.create(events_requested=ONE)
+    told = stream["stream_id"]
+    redis.hset(keys.subscriber(told), mapping={"disabled_at": 1, "reason": "failing", "failing_since": 1})
+
+    answer = await client.patch(f"/v1/subscribers/{told}", json={"disabled": False}, headers=admin)
+    assert (answer.status_code, answer.json()["state"]) == (200, "active")
+    assert redis.hgetall(keys.subscriber(told)) == {}
+    await tell()
+    assert [each.event for each in await siem.poll(stream)] == [{"status": "enabled"}]
+
+
+@pytest.mark.parametrize("waiting", [1, 101])
+async def test_paused_is_announced_however_much_waits_and_however_little_is_asked_for(
+    siem: Receiver, tell: Tell, redis: Redis, waiting: int
+) -> None:
+    """It overtakes what is held; what is held comes afterwards."""
+    stream = await siem.create(events_requested=ONE)
+    await tell(*(signal(event=f"hris:evt-{each}") for each in range(waiting)))
+    oversee(redis, stream["stream_id"], "operator", paused=True)
+    await tell()
+
+    came = await siem.poll(stream, maxEvents=1)
+    assert [each.event for each in came] == [{"status": "paused"}]
+    assert await siem.poll(stream, maxEvents=1, ack=ids(came)) == []
+    assert redis.llen(keys.polled(stream["stream_id"])) == waiting
