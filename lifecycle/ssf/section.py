@@ -12,6 +12,8 @@ from lifecycle.secrets import Secret
 from lifecycle.ssf.keys import SigningKey, key
 
 KEYS_MAX, RECEIVERS_MAX, STREAMS_MAX = 5, 100, 20
+SECRET_CHARS_MIN = 32
+"""What nobody guesses, so that no number of wrong tries has to keep a receiver out."""
 
 SubjectFormat = Literal["email", "iss_sub", "scim", "opaque"]
 Profile = Literal["final", "legacy"]
@@ -36,10 +38,20 @@ class Shape(Section):
     """
 
 
+def _long(found: Secret) -> Secret:
+    if len(found.value) < SECRET_CHARS_MIN:
+        msg = f"allowed: a secret of at least {SECRET_CHARS_MIN} random characters, as of openssl rand -hex 32"
+        raise ValueError(msg)
+    return found
+
+
+ClientSecret = Annotated[Secret, AfterValidator(_long)]
+
+
 class Receiver(Shape):
     """A receiver that manages its streams itself: its OAuth client is called like its table."""
 
-    secrets: Annotated[list[Secret], Field(min_length=1, max_length=10)]
+    secrets: Annotated[list[ClientSecret], Field(min_length=1, max_length=10)]
     """Its client's secrets; each is accepted."""
     scopes: Annotated[list[Scope], Field(min_length=1)] = ["ssf.read", "ssf.manage"]
     audience: Words
@@ -64,6 +76,15 @@ def _distinct(found: list[Secret]) -> list[Secret]:
     return found
 
 
+def _apart(found: dict[str, Receiver]) -> dict[str, Receiver]:
+    names: dict[str, str] = {}
+    for name, each in found.items():
+        if (other := names.setdefault(each.audience, name)) != name:
+            msg = f"{name}.audience: that of {other}; allowed: one that no other receiver has"
+            raise ValueError(msg)
+    return found
+
+
 class Ssf(Section):
     """The transmitter; without it there are no Shared Signals endpoints and no ``ssf_push`` subscribers."""
 
@@ -72,4 +93,4 @@ class Ssf(Section):
     signing_keys: Annotated[list[SigningKey], Field(min_length=1, max_length=KEYS_MAX), AfterValidator(_distinct)]
     """RSA private keys in PEM. All are published, the first signs: a new one comes second, becomes the first after a
     day, and the old one goes when what it signed is no longer on its way."""
-    receivers: Annotated[dict[Name, Receiver], Field(max_length=RECEIVERS_MAX)] = {}
+    receivers: Annotated[dict[Name, Receiver], Field(max_length=RECEIVERS_MAX), AfterValidator(_apart)] = {}

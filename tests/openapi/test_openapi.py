@@ -31,7 +31,7 @@ from lifecycle.subscriber_view import STATES
 from service.app import create_app
 from service.sources import standard_webhooks
 from service.ssf.tokens import TRIES_MAX, Tokens
-from service.ssf.transmitter import SUBJECT_CHANGES_MAX
+from service.ssf.transmitter import ALL_CHANGES_MAX
 from tests.conftest import ADMIN_TOKEN, MakeConfig, Serve
 from tests.notices import SECRETS, canonical, load, names, okta, okta_entry, signed
 from tests.redis_server import RedisServer
@@ -70,7 +70,7 @@ SUBSCRIBERS = {
     "idp": {"format": "ssf_push", "url": "https://idp.example/events", "audience": "https://idp.example"},
 }
 OKTA = {"authorization": SECRETS["okta"]}
-RECEIVER_SECRET = "a-receivers-secret"
+RECEIVER_SECRET = "a-receivers-secret-of-enough-characters"
 FORM = {"grant_type": "client_credentials", "client_id": "siem", "client_secret": RECEIVER_SECRET}
 CAN_BE_WRONG = (
     "receiveNotice",
@@ -213,7 +213,7 @@ def transmitter(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("SSF_KEY", pem())
     monkeypatch.setenv("SIEM_SECRET", RECEIVER_SECRET)
     siem = {"secrets": ["env:SIEM_SECRET"], "audience": "https://siem.acme.example"}
-    receivers = {"siem": siem, "old": siem | {"profile": "legacy"}}
+    receivers = {"siem": siem, "old": siem | {"profile": "legacy", "audience": "https://old.acme.example"}}
     return {"issuer": ISSUER, "signing_keys": ["env:SSF_KEY"], "receivers": receivers}
 
 
@@ -380,6 +380,16 @@ STREAM_OPERATIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "pollStream": ("json", {"returnImmediately": True}),
 }
 """Where each is told of which stream, and what else it has to be told."""
+CHANGES = (
+    "createStream",
+    "updateStream",
+    "replaceStream",
+    "deleteStream",
+    "setStreamStatus",
+    "addSubject",
+    "removeSubject",
+)
+"""Those that are counted."""
 
 
 def of_stream(operation: str, stream_id: str, token: str, **more: Any) -> Question:  # noqa: ANN401 - JSON
@@ -419,11 +429,11 @@ def of_receivers(redis: Redis, stream_id: str, token: str) -> Iterator[Question]
     yield of_stream("verifyStream", stream_id, token)
     redis.sadd(f"gatepost:excluded:{stream_id}", *range(10_000))
     yield of_stream("removeSubject", stream_id, token, subject={"format": "opaque", "id": "x"})
-    Tokens(redis, {}).tries("subjects", "siem")
     for bucket in redis.keys("gatepost:ssf-tries:*"):
-        redis.set(bucket, SUBJECT_CHANGES_MAX, keepttl=True)
-    for operation in ("addSubject", "removeSubject"):
+        redis.set(bucket, ALL_CHANGES_MAX, keepttl=True)
+    for operation in CHANGES:
         yield of_stream(operation, stream_id, token)
+    redis.delete(*redis.keys("gatepost:ssf-tries:*"))
     yield of_stream("deleteStream", stream_id, token)
 
 
@@ -432,7 +442,7 @@ def of_clients() -> Iterator[Question]:
     yield "issueToken", "/ssf/token", {"data": FORM}
     yield "issueToken", "/ssf/token", {"data": FORM | {"grant_type": "password"}}
     yield "issueToken", "/ssf/token", {"data": FORM | {"client_secret": "x" * 9_000}}
-    for _ in range(TRIES_MAX):
+    for _ in range(TRIES_MAX + 1):
         yield "issueToken", "/ssf/token", {"data": FORM | {"client_secret": "guess"}}
 
 

@@ -19,8 +19,8 @@ from tests.transmitter import ISSUER, pem
 from workers.outbox.fan_out import FanOut
 from workers.outbox.known import Known
 
-SECRETS = {"siem": "siem-secret", "edr": "edr secret+%", "reader": "reader-secret", "apple": "apple-secret"}
-OLD_SECRET = "the-siems-old-secret"
+SECRETS = {name: f"{name} secret+% of enough characters" for name in ("siem", "edr", "reader", "apple")}
+OLD_SECRET = "the-siems-old-secret-of-enough-characters"
 AUDIENCES = {name: f"https://{name}.example/ssf" for name in SECRETS}
 
 Tell = Callable[..., Awaitable[list[Signal]]]

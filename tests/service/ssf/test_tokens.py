@@ -2,14 +2,16 @@
 
 import base64
 from typing import Any
+from urllib.parse import quote_plus
 
 import httpx
 import pytest
 from redis import Redis
 
 from lifecycle.config import Config
+from lifecycle.errors import Misconfigured
 from service.app import create_app
-from service.ssf.tokens import TRIES_MAX
+from service.ssf.tokens import TOKENS_MAX, TRIES_MAX
 from tests.conftest import MakeConfig, open_client
 from tests.redis_server import RedisServer
 from tests.service.ssf.conftest import OLD_SECRET, SECRETS, Section
@@ -42,7 +44,7 @@ async def opens(client: httpx.AsyncClient, answer: httpx.Response) -> int:
         (POSTED | {"client_secret": OLD_SECRET}, {}),
         (GRANT, basic("siem", SECRETS["siem"])),
         (GRANT, basic("edr", SECRETS["edr"])),
-        (GRANT, basic("edr", "edr+secret%2B%25")),
+        (GRANT, basic("edr", quote_plus(SECRETS["edr"]))),
         (GRANT | {"client_id": "siem"}, basic("siem", SECRETS["siem"])),
     ],
 )
@@ -85,11 +87,11 @@ async def test_either_way_to_show_any_secret_gets_a_token(
 async def test_no_token_is_refused_in_the_words_of_the_rfc(
     client: httpx.AsyncClient, redis: Redis, form: dict[str, str], headers: dict[str, str], status: int, error: str
 ) -> None:
-    """RFC 6749 section 5.2; who tried a header is told of it in one."""
+    """RFC 6749 section 5.2; whoever is not let in is told how to come in (RFC 9110 section 11.6.1)."""
     answer = await ask(client, form, headers=headers)
 
     assert (answer.status_code, answer.json()["error"], answer.headers["cache-control"]) == (status, error, "no-store")
-    assert status != 401 or "authorization" not in headers or "www-authenticate" in answer.headers
+    assert (answer.headers.get("www-authenticate") == 'Basic realm="ssf"') == (status == 401)
     assert redis.keys("gatepost:ssf-token:*") == []
 
 
@@ -115,8 +117,11 @@ async def test_what_is_no_form_is_an_invalid_request(client: httpx.AsyncClient, 
 
 
 async def test_large_form_is_not_read(client: httpx.AsyncClient) -> None:
-    """A form that asks for a token is small."""
-    assert (await ask(client, POSTED | {"more": "x" * 8_192})).status_code == 413
+    """A form that asks for a token is small; that is said as RFC 6749 says everything, and kept by nobody."""
+    answer = await ask(client, POSTED | {"more": "x" * 8_192})
+
+    assert (answer.status_code, answer.json()["error"]) == (413, "invalid_request")
+    assert (answer.headers["cache-control"], answer.headers["pragma"]) == ("no-store", "no-cache")
 
 
 async def test_scopes_are_those_asked_for_among_those_allowed(client: httpx.AsyncClient) -> None:
@@ -193,18 +198,45 @@ async def test_token_counts_for_what_its_client_may_do_now(
     assert answer.status_code == status
 
 
-async def test_guesses_have_a_bound_and_the_names_of_clients_are_not_among_what_is_learnt(
-    client: httpx.AsyncClient, redis: Redis
-) -> None:
-    """Past it even the right secret has to wait, whether there is such a client or not; others do not."""
+async def test_guesses_have_a_bound_and_keep_no_receiver_out(client: httpx.AsyncClient, redis: Redis) -> None:
+    """Past it a wrong secret has to wait, whether there is such a client or not; the right one never does."""
     for name in ("siem", "nobody"):
         tried = [await ask(client, POSTED | {"client_id": name, "client_secret": "guess"}) for _ in range(TRIES_MAX)]
         assert {answer.status_code for answer in tried} == {401}
-        answer = await ask(client, POSTED | {"client_id": name})
+        answer = await ask(client, POSTED | {"client_id": name, "client_secret": "guess"})
         assert answer.status_code == 429
         assert 1 <= int(answer.headers["retry-after"]) <= 60
-    assert (await ask(client, GRANT, headers=basic("edr", SECRETS["edr"]))).status_code == 200
+    for answer in (await ask(client, POSTED), await ask(client, GRANT, headers=basic("edr", SECRETS["edr"]))):
+        assert answer.status_code == 200
     assert all(0 < redis.ttl(key) <= 60 for key in redis.keys("gatepost:ssf-tries:*"))
+
+
+async def test_receiver_that_asks_for_tokens_again_and_again_waits_for_itself_alone(
+    client: httpx.AsyncClient, redis: Redis
+) -> None:
+    """Each is kept for an hour; nobody without the secret can use its number up."""
+    for name in ("siem", "edr"):
+        assert (await ask(client, POSTED | {"client_id": name, "client_secret": SECRETS[name]})).status_code == 200
+    [first, _] = redis.keys("gatepost:ssf-tries:issue:*")
+    redis.set(first, TOKENS_MAX, keepttl=True)
+
+    answers = [
+        await ask(client, POSTED | {"client_id": name, "client_secret": SECRETS[name]}) for name in ("siem", "edr")
+    ]
+
+    assert sorted(answer.status_code for answer in answers) == [200, 429]
+
+
+def test_secret_that_could_be_guessed_is_a_fault_of_the_configuration(
+    config: MakeConfig, section: Section, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has to hold without a bound on tries that strangers could use up."""
+    monkeypatch.setenv("OLD_SECRET", "x" * 31)
+    with pytest.raises(Misconfigured, match=r"ssf.receivers.siem.secrets.1: .*at least 32 random characters"):
+        config(ssf=section())
+
+    monkeypatch.setenv("OLD_SECRET", "x" * 32)
+    assert config(ssf=section()).ssf is not None
 
 
 async def test_without_redis_the_receiver_is_asked_to_come_again(
