@@ -78,11 +78,14 @@ class Replay:
             following = found.next
 
     def one(self, signal_id: str, *, actor: str) -> Replayed:
-        """Enlist one signal, whatever the subscriber's filters say. Raises Unknown where it is none, or another's."""
+        """Enlist one signal, whatever the subscriber's filters say, but not of a subject that its receiver removed.
+
+        Raises Unknown where it is none, or another's.
+        """
         signal = outbox.told(self._redis, signal_id)
         if signal is None or not is_for(self._name, signal):
             raise Unknown(f"no signal {signal_id!r} for {self._name!r}", reason="signal_unknown")
-        ways = self._ways(signal)
+        ways = self._ways(signal) if self._subscriber.may_hear(signal) else []
         found = self._enlist(ways)
         return self._done(Replayed(found.number, None, found.looked_at < len(ways)), actor)
 
@@ -111,7 +114,7 @@ class Replay:
         for item, signal in zip(items, signals, strict=True):
             if signal is None:
                 outbox.forget_failed(self._redis, self._name, [item])
-            else:
+            elif self._subscriber.may_hear(signal):
                 ways.append(self._subscriber.way(self._name, item, outbox.line_of(signal, item)))
         return ways
 

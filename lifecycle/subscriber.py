@@ -119,6 +119,10 @@ class Subscriber(Shape):
         placed = self.targets is None or not signal.target or signal.target in self.targets
         return typed and placed and (self.when is None or self.when.holds(signal))
 
+    def may_hear(self, signal: Told) -> bool:  # noqa: ARG002 - a stream has subjects of which it does not hear
+        """Tell whether it may be told of this signal at all, whatever an operator replays."""
+        return True
+
     def ways(self, name: str, signal: Told) -> list[Way]:
         """Return the ways of a signal's items to this subscriber."""
         return [self.way(name, item, line_of(signal, item)) for item in self._items(signal)]

@@ -8,7 +8,7 @@ https://openid.net/specs/openid-sharedsignals-framework-1_0-final.html section 8
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeGuard, TypeVar
 from uuid import uuid4
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ValidationError
@@ -17,6 +17,7 @@ from redis.client import Pipeline
 from redis.exceptions import WatchError
 
 from lifecycle import keys, outbox
+from lifecycle.addresses import Forbidden, check_url
 from lifecycle.config import Config
 from lifecycle.errors import Conflict, Refused, Unavailable, Unknown
 from lifecycle.forgetting import forget
@@ -75,6 +76,8 @@ class Stream(BaseModel, frozen=True, extra="forbid"):
     format: str | None = None
     """How persons are named, where the receiver said so."""
     made_at: AwareDatetime
+    leaving: Literal[True] | None = None
+    """Whether it is being deleted: nobody finds it any more, and nothing is fanned out to it."""
 
     @property
     def is_polled(self) -> bool:
@@ -89,7 +92,11 @@ class StreamSubscriber(Subscriber):
 
     def wants(self, signal: Told) -> bool:
         """Tell whether this signal is for it: what is about the stream itself always is."""
-        return bool(signal.only) or (super().wants(signal) and not self.excluded.covers(signal))
+        return super().wants(signal) and self.may_hear(signal)
+
+    def may_hear(self, signal: Told) -> bool:
+        """Tell whether it may be told of this at all: not of a subject that its receiver removed."""
+        return bool(signal.only) or not self.excluded.covers(signal)
 
 
 def new_id() -> str:
@@ -149,13 +156,20 @@ def joined(redis: Redis, config: Config, vault: Vault) -> Joined:
         return found
     kept = _kept(redis)
     found.unusable.update({stream_id: UNFIT for stream_id, each in kept.items() if each is None})
-    known = [each for each in kept.values() if each and each.receiver in config.ssf.receivers]
+    known = [each for each in kept.values() if _is_there(each) and each.receiver in config.ssf.receivers]
     for stream, excluded in zip(known, _excluded(redis, known), strict=True):
         try:
+            _check_place(stream, config, config.ssf.receivers[stream.receiver])
             _join(found, stream, config.ssf, vault, excluded)
-        except ValidationError:
+        except (ValidationError, Forbidden):
             found.unusable[stream.id] = UNFIT
     return found
+
+
+def _check_place(stream: Stream, config: Config, receiver: Receiver) -> None:
+    """Raise Forbidden where it may not be pushed to: what is allowed may have changed since it was asked for."""
+    if not stream.is_polled:
+        check_url(stream.endpoint_url, allow_private=receiver.allow_private, ports=config.signals.ports)
 
 
 def _join(found: Joined, stream: Stream, ssf: Ssf, vault: Vault, excluded: frozenset[str]) -> None:
@@ -178,16 +192,15 @@ def _excluded(redis: Redis, known: Sequence[Stream]) -> list[frozenset[str]]:
 
 def of_receiver(redis: Redis, receiver: str) -> list[Stream]:
     """Return a receiver's streams, oldest first."""
-    own = (each for each in _kept(redis).values() if each and each.receiver == receiver)
+    own = (each for each in _kept(redis).values() if _is_there(each) and each.receiver == receiver)
     return sorted(own, key=lambda each: (each.made_at, each.id))
 
 
 def find(redis: Redis, receiver: str, stream_id: str) -> Stream:
     """Return one of a receiver's streams. Raises Unknown where it has none with this id, whoever else may."""
-    found: Any = redis.hget(keys.STREAMS, stream_id)
-    stream = _read(found) if found else None
-    if stream is None or stream.receiver != receiver:
-        raise Unknown("you have no stream with this stream_id", reason="stream_unknown")
+    stream = _own(redis, receiver, stream_id)
+    if stream.leaving:
+        raise _unknown()
     return stream
 
 
@@ -218,6 +231,9 @@ def change(redis: Redis, receiver: str, stream_id: str, to: Callable[[Stream], S
         before = find(pipe, receiver, stream_id)
         after = to(before)
         pipe.multi()
+        if after == before:
+            # Nobody has to read anew who gets what.
+            return before
         _write(pipe, after)
         if before.is_polled != after.is_polled:
             pipe.eval(MOVE, 0, stream_id, FORMATS[after.method], _now())
@@ -227,18 +243,33 @@ def change(redis: Redis, receiver: str, stream_id: str, to: Callable[[Stream], S
 
 
 def delete(redis: Redis, receiver: str, stream_id: str) -> None:
-    """Delete a stream, what waits for it, and what is remembered of it. Raises Unknown."""
+    """Delete a stream, what waits for it, and what is remembered of it. Raises Unknown.
+
+    It is first marked so that nothing more is fanned out to it: where that is cut short, whoever deletes it again, or
+    ``finish_deletions``, goes on.
+    """
 
     def step(pipe: Pipeline) -> None:
-        find(pipe, receiver, stream_id)
+        before = _own(pipe, receiver, stream_id)
         pipe.multi()
-        pipe.hdel(keys.STREAMS, stream_id)
-        pipe.incr(keys.REVISION)
+        if not before.leaving:
+            _write(pipe, before.model_copy(update={"leaving": True}))
 
     _transact(redis, step)
-    # From here on nothing is fanned out to it.
+    _forget(redis, stream_id)
+
+
+def finish_deletions(redis: Redis) -> None:
+    """Delete what is left of streams whose deletion was cut short."""
+    for stream in _kept(redis).values():
+        if stream and stream.leaving:
+            _forget(redis, stream.id)
+
+
+def _forget(redis: Redis, stream_id: str) -> None:
     forget(redis, stream_id, DELETED)
     redis.delete(keys.excluded(stream_id), keys.verified(stream_id))
+    redis.hdel(keys.STREAMS, stream_id)
 
 
 def exclude(redis: Redis, stream: Stream, name: str) -> None:
@@ -252,6 +283,23 @@ def exclude(redis: Redis, stream: Stream, name: str) -> None:
 def include(redis: Redis, stream: Stream, name: str) -> None:
     """Tell a stream of a subject again."""
     redis.eval(EXCLUDE, 0, stream.id, "SREM", name, SUBJECTS_MAX)
+
+
+def _own(redis: Redis, receiver: str, stream_id: str) -> Stream:
+    """Return one of a receiver's streams, also one that is being deleted. Raises Unknown."""
+    found: Any = redis.hget(keys.STREAMS, stream_id)
+    stream = _read(found) if found else None
+    if stream is None or stream.receiver != receiver:
+        raise _unknown()
+    return stream
+
+
+def _unknown() -> Unknown:
+    return Unknown("you have no stream with this stream_id", reason="stream_unknown")
+
+
+def _is_there(stream: Stream | None) -> TypeGuard[Stream]:
+    return stream is not None and not stream.leaving
 
 
 def _kept(redis: Redis) -> dict[str, Stream | None]:

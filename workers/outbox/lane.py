@@ -19,6 +19,7 @@ from lifecycle.config import Config
 from lifecycle.forgetting import drop, forget
 from lifecycle.queue import WORKER_RETRIES, WORKER_RETRY_SECONDS_MAX, connect
 from lifecycle.roster import roster
+from lifecycle.ssf.streams import finish_deletions
 from workers.outbox.fan_out import FanOut
 from workers.outbox.known import Known
 from workers.outbox.post import ON_THEIR_WAY_MAX, Post
@@ -74,6 +75,7 @@ def open_redis(config: Config) -> Redis:
 
 def dismiss(redis: SyncRedis, config: Config) -> None:
     """End what waits for whoever is gone from the configuration, and forget who they were."""
+    finish_deletions(redis)
     # The names first: whoever is made after they were read is not among them.
     names: Any = redis.smembers(keys.SUBSCRIBER_NAMES)
     for name in sorted({each.decode() for each in names} - roster(redis, config).names):

@@ -16,11 +16,13 @@ from lifecycle.ssf import streams
 from lifecycle.ssf.sets import EVENTS_SUPPORTED
 from lifecycle.ssf.streams import Stream
 from service.app import create_app
+from service.ssf.transmitter import ALL_CHANGES_MAX, STREAM_CHANGES_MAX
 from tests.conftest import MakeConfig, open_client
 from tests.service.ssf.conftest import Section, Tell, receiver
 from tests.service.ssf.receiver import ENDPOINTS, LEGACY, POLL, PUSH, Receiver, ids, names
 from tests.strict_receiver import CAEP, PROV, RISC
 from tests.transmitter import ISSUER, signal
+from workers.outbox.lane import dismiss
 
 REVOKED, DISABLED = CAEP + "session-revoked", RISC + "account-disabled"
 PUSHED = {"method": PUSH, "endpoint_url": "https://siem.example/events"}
@@ -338,6 +340,87 @@ async def test_what_failed_of_a_deleted_stream_waits_for_nobody(siem: Receiver, 
 
 
 # ---- whose it is
+
+
+async def test_change_that_changes_nothing_is_none(siem: Receiver, redis: Redis) -> None:
+    """A receiver that repeats what it said lets nobody read anew who gets what."""
+    made = await siem.create(delivery=PUSHED, events_requested=[DISABLED], description="mine")
+    before = revision(redis)
+
+    for body in ({"stream_id": made["stream_id"]}, {"stream_id": made["stream_id"], "description": "mine"}, made):
+        assert await siem.update(**body) == made
+    assert await siem.replace(**made) == made
+
+    assert revision(redis) == before
+    await siem.update(stream_id=made["stream_id"], description="another")
+    assert revision(redis) == before + 1
+
+
+@pytest.mark.parametrize("number_of", ["one receiver", "all receivers"])
+async def test_changes_of_streams_have_a_bound(siem: Receiver, edr: Receiver, redis: Redis, number_of: str) -> None:
+    """Each lets those who send read anew who gets what: 429 says when; what is read is not counted, nor others."""
+    told, other = (await siem.create())["stream_id"], (await edr.create())["stream_id"]
+    all_of_them = next(key for key in redis.keys("gatepost:ssf-tries:changes:*"))
+    if number_of == "all receivers":
+        redis.set(all_of_them, ALL_CHANGES_MAX, keepttl=True)
+    else:
+        for _ in range(STREAM_CHANGES_MAX - 1):
+            await siem.update(stream_id=told)
+
+    answers = [
+        await siem.ask("POST", "configuration_endpoint", json={}),
+        await siem.ask("PATCH", "configuration_endpoint", json={"stream_id": told}),
+        await siem.ask("PUT", "configuration_endpoint", json={"stream_id": told}),
+        await siem.ask("POST", "status_endpoint", json={"stream_id": told, "status": "paused"}),
+        await siem.ask("DELETE", "configuration_endpoint", params={"stream_id": told}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [429] * 5
+    assert all(1 <= int(answer.headers["retry-after"]) <= 60 for answer in answers)
+    assert (await siem.status(told))["status"] == "enabled"
+    answer = await edr.ask("PATCH", "configuration_endpoint", json={"stream_id": other})
+    assert answer.status_code == (429 if number_of == "all receivers" else 200)
+
+
+async def test_deletion_that_was_cut_short_is_finished_by_whoever_deletes_again(
+    siem: Receiver, tell: Tell, redis: Redis, configured: Config
+) -> None:
+    """Nobody finds it meanwhile, nothing goes to it, and it takes no room."""
+    first, second = [(await siem.create(events_requested=[DISABLED]))["stream_id"] for _ in range(2)]
+    await siem.subject("remove", first, {"format": "opaque", "id": "x"})
+    await tell(signal())
+    for each in (first, second):
+        cut_short(redis, each)
+
+    await tell(signal(event="hris:evt-2"))
+    assert (redis.llen(keys.polled(first)), redis.llen(keys.polled(second))) == (1, 1)
+    assert await siem.all() == []
+    for endpoint in ("configuration_endpoint", "status_endpoint"):
+        assert (await siem.ask("GET", endpoint, params={"stream_id": first})).status_code == 404
+    body = {"stream_id": first, "description": "x"}
+    assert (await siem.ask("PATCH", "configuration_endpoint", json=body)).status_code == 404
+    await siem.create()
+
+    await siem.delete(first)
+    dismiss(redis, configured)
+    assert len(redis.hkeys(keys.STREAMS)) == 1
+    left: Any = redis.keys("*ssf-*")
+    # Only what became of the deliveries.
+    assert {key.split(b":")[1] for key in left if first.encode() in key or second.encode() in key} == {b"delivery"}
+    assert (await siem.ask("DELETE", "configuration_endpoint", params={"stream_id": first})).status_code == 404
+
+
+def cut_short(redis: Redis, stream_id: str) -> None:
+    """Leave a stream as a deletion does that dies after its first step."""
+    kept = json.loads(redis.hget(keys.STREAMS, stream_id) or b"")
+    redis.hset(keys.STREAMS, stream_id, json.dumps(kept | {"leaving": True}))
+    redis.incr(keys.REVISION)
+
+
+def test_no_two_receivers_have_one_audience(config: MakeConfig, section: Section) -> None:
+    """What is meant for one the other would take for its own."""
+    with pytest.raises(Misconfigured, match=r"ssf.receivers: .*edr.audience: that of siem"):
+        config(ssf=section(edr={"audience": "https://siem.example/ssf"}))
 
 
 async def test_no_client_sees_another_ones_stream(siem: Receiver, edr: Receiver, tell: Tell, redis: Redis) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 from redis import Redis
 
 from lifecycle import keys
+from lifecycle.config import Config
+from lifecycle.replay import Replay
 from lifecycle.roster import revision
 from lifecycle.signal import Signal
 from lifecycle.ssf.streams import SUBJECTS_MAX
@@ -171,3 +173,22 @@ async def test_subjects_have_a_bound_and_so_have_changes(siem: Receiver, redis: 
     answer = await siem.ask("POST", "add_subject_endpoint", json=body)
     assert answer.status_code == 429
     assert 1 <= int(answer.headers["retry-after"]) <= 60
+
+
+async def test_what_was_removed_is_not_replayed_either(
+    siem: Receiver, tell: Tell, redis: Redis, configured: Config
+) -> None:
+    """Neither by name nor as what failed: an operator replays past filters, not past what its receiver said."""
+    stream = await siem.create(events_requested=ONE)
+    told = stream["stream_id"]
+    made = await tell(signal(), signal(event="hris:evt-2"))
+    [failed, taken] = ids(await siem.poll(stream))
+    await siem.poll(stream, ack=[taken], setErrs={failed: {"err": "invalid_key"}})
+    await siem.subject("remove", told, {"format": "email", "email": "bo.ray@acme.example"})
+    replay = Replay(redis, configured, told)
+
+    replayed = [replay.one(each.id, actor="test") for each in made] + [replay.failed(actor="test")]
+
+    assert [each.enlisted for each in replayed] == [0, 0, 0]
+    await siem.subject("add", told, {"format": "email", "email": "bo.ray@acme.example"})
+    assert Replay(redis, configured, told).one(made[0].id, actor="test").enlisted == 1
