@@ -148,10 +148,20 @@ def polled(redis: Redis, subscriber: str, number_max: int) -> tuple[list[str], b
     return [item.decode() for item in found[:number_max]], len(found) > number_max
 
 
-def end_polled(redis: Redis, subscriber: str, results: Sequence[tuple[str, str, str]]) -> int:
-    """End what a subscriber came for: item, state, reason; return how many waited until now."""
+def announced(redis: Redis, subscriber: str) -> list[str]:
+    """Return the item that says how a stream stands, where it waits for its receiver to come for it."""
+    found: Any = redis.hget(keys.subscriber(subscriber), "announced")
+    item = found.decode() if found else ""
+    return [item] if item and redis.hget(keys.delivery(item, subscriber), "state") == WAITING.encode() else []
+
+
+def end_polled(redis: Redis, subscriber: str, results: Sequence[tuple[str, str, str]], *, seen: bool = False) -> int:
+    """End what a subscriber came for: item, state, reason; return how many waited until now.
+
+    ``seen`` are items that were just found waiting, and end whatever is still known of them.
+    """
     arguments = [part for result in results for part in result]
-    found: Any = redis.eval(POLLED, 0, subscriber, *arguments)
+    found: Any = redis.eval(POLLED, 0, subscriber, int(seen), *arguments)
     return int(found)
 
 

@@ -10,8 +10,6 @@ WAITING_MAX = 100_000
 """Deliveries that wait for one subscriber; what comes after them has failed, and has to be replayed."""
 REPLAYED_MAX = WAITING_MAX * 8 // 10
 """Up to which a replay may fill that: what happens meanwhile always finds room."""
-PAUSED_LINES_MAX = 1_000
-"""Among which an announcement is looked for while its subscriber is paused."""
 CIRCUIT_FAILURES = 5
 """In a row, after which one delivery alone tries the subscriber again and again, and the others wait for it."""
 CIRCUIT_MILLISECONDS, CIRCUIT_MILLISECONDS_MAX = 5_000, 120_000
@@ -29,7 +27,7 @@ local now = seconds * 1000 + math.floor(microseconds / 1000)
 """
 
 
-def _keep(shift: int) -> str:
+def keeping(shift: int) -> str:
     """Return what keeps a signal whose arguments come after so many others."""
     id_, made_at, body = (f"ARGV[{shift + place}]" for place in range(1, 4))
     rest = f"unpack(ARGV, {shift + 4})"
@@ -45,7 +43,7 @@ end
 
 
 # ARGV: id, made at (seconds), body, then names and values of the other fields.
-KEEP = _keep(0)
+KEEP = keeping(0)
 
 # What a subscriber never took, for people and for replays.
 _FAIL = """
@@ -93,6 +91,8 @@ local function enlist(item, name, line, how, now, again)
   redis.call('ZREM', 'gatepost:failures', 'signal:' .. item .. ':' .. name)
   redis.call('ZREM', 'gatepost:failed:' .. name, item)
   redis.call('HINCRBY', of, 'waiting', 1)
+  -- Found while it is paused, however much waits: the latest says how it stands.
+  if item:find('~stream-updated', 1, true) then redis.call('HSET', of, 'announced', line) end
   if tonumber(how) % 2 == 1 then
     redis.call('RPUSH', 'gatepost:polled:' .. name, item)
   else
@@ -159,12 +159,10 @@ return {enlisted, #ARGV / 4}
 # and how many attempts were made; nothing at all when the subscribers have changed: what is sent is sent as they are.
 CLAIM = f"""
 -- What tells a receiver that its stream is paused is no event that waits for its end.
-local function announcements(lines, now)
-  local found = {{}}
-  for _, line in ipairs(redis.call('ZRANGEBYSCORE', lines, '-inf', now, 'LIMIT', 0, {PAUSED_LINES_MAX})) do
-    if line:find('~stream-updated', 1, true) then found[#found + 1] = line end
-  end
-  return found
+local function announcement(name, of, now)
+  local line = redis.call('HGET', of, 'announced')
+  local score = line and redis.call('ZSCORE', 'gatepost:lines:' .. name, line)
+  return score and tonumber(score) <= now and {{line}} or {{}}
 end
 
 {_NOW}
@@ -180,7 +178,7 @@ for i = 4, #ARGV, 4 do
     local paused, disabled, failures, opens, rests, next_at =
       unpack(redis.call('HMGET', of, 'paused_at', 'disabled_at', 'failures', 'open_until', 'rest_until', 'next_at'))
     if disabled or tonumber(opens or 0) > now or tonumber(rests or 0) > now then most = 0 end
-    if paused and most > 0 then due = announcements(lines, now) end
+    if paused and most > 0 then due = announcement(name, of, now) end
     local probes = tonumber(failures or 0) >= {CIRCUIT_FAILURES}
     -- One probe at a time.
     if probes then most = math.min(most, 1) end
@@ -230,7 +228,7 @@ local function disable(now, ARGV)
   local of = 'gatepost:subscriber:' .. ARGV[1]
   if redis.call('HSETNX', of, 'disabled_at', now) == 0 then return 1 end
   redis.call('HSET', of, 'reason', ARGV[2])
-  {_keep(2)}
+  {keeping(2)}
   return 2
 end
 
@@ -326,16 +324,18 @@ end
 return ended
 """
 
-# ARGV: name, then again and again: item, state, reason. Answers how many waited until now.
+# ARGV: name, 1 where these items were just seen there, then again and again: item, state, reason. Answers how many
+# waited until now. Of what only a receiver says nothing is looked for but what waits, for the list may be long.
 POLLED = f"""
 {_NOW}
 {_FAIL}
-local name, ended = ARGV[1], 0
-for i = 2, #ARGV, 3 do
+local name, seen, ended = ARGV[1], ARGV[2], 0
+for i = 3, #ARGV, 3 do
   local item, state, reason = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  if redis.call('LREM', 'gatepost:polled:' .. name, 1, item) == 1 then
+  local delivery = 'gatepost:delivery:' .. item .. ':' .. name
+  local may_wait = seen == '1' or redis.call('HGET', delivery, 'state') == 'waiting'
+  if may_wait and redis.call('LREM', 'gatepost:polled:' .. name, 1, item) == 1 then
     ended = ended + 1
-    local delivery = 'gatepost:delivery:' .. item .. ':' .. name
     redis.call('HSET', delivery, 'state', state, 'reason', reason)
     redis.call('EXPIRE', delivery, {_RETENTION})
     redis.call('HINCRBY', 'gatepost:subscriber:' .. name, 'waiting', -1)

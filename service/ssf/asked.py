@@ -102,9 +102,9 @@ class Poll(Asked):
     """What is asked at once of a poll: to acknowledge, and to hand out more (RFC 8936 section 2.2)."""
 
     max_events: Annotated[Annotated[int, Field(ge=0)] | None, Field(alias="maxEvents")] = None
-    return_immediately: Annotated[bool, Field(alias="returnImmediately")] = False
-    ack: Annotated[list[Jti], Field(max_length=ACKS_MAX)] = []
-    set_errs: Annotated[dict[Jti, SetError], Field(alias="setErrs", max_length=ACKS_MAX)] = {}
+    return_immediately: Annotated[bool | None, Field(alias="returnImmediately")] = None
+    ack: Annotated[list[Jti], Field(max_length=ACKS_MAX)] | None = None
+    set_errs: Annotated[dict[Jti, SetError], Field(max_length=ACKS_MAX)] | None = Field(None, alias="setErrs")
 
 
 Model = TypeVar("Model", bound=Asked)

@@ -17,11 +17,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from lifecycle import keys, outbox
-from lifecycle.errors import Unknown
+from lifecycle.errors import GatepostError, Unknown
 from lifecycle.log import fault
 from lifecycle.signal import Told
 from lifecycle.ssf import sets, streams
-from lifecycle.ssf.events import STREAM_UPDATED
 from lifecycle.ssf.section import Ssf
 from lifecycle.ssf.signing import Signing
 from lifecycle.ssf.status import ENABLED, status
@@ -134,15 +133,16 @@ class Polling:
 
     def _exchange(self, stream: Stream, asked: Poll) -> Offer:
         audience = self._ssf.receivers[stream.receiver].audience
-        results = [(item, outbox.DELIVERED, "") for item in _items(asked.ack, audience)]
+        results = [(item, outbox.DELIVERED, "") for item in _items(asked.ack or [], audience)]
+        errors = asked.set_errs or {}
         results += [
             (item, outbox.FAILED, _reason(error.err))
-            for jti, error in asked.set_errs.items()
+            for jti, error in errors.items()
             for item in _items([jti], audience)
         ]
         if results:
             ended = outbox.end_polled(self._redis, stream.id, results)
-            log.info("ssf.acknowledged", stream=stream.id, ended=ended, errors=len(asked.set_errs))
+            log.info("ssf.acknowledged", stream=stream.id, ended=ended, errors=len(errors))
         return self._offer(stream, asked)
 
     def _offer(self, stream: Stream, asked: Poll) -> Offer:
@@ -150,7 +150,7 @@ class Polling:
         number = SETS_MAX if asked.max_events is None else min(asked.max_events, SETS_MAX)
         items, more = outbox.polled(self._redis, stream.id, number)
         if items and status(self._redis, stream.id).word != ENABLED:
-            items, more = [item for item in items if item.endswith(_ANNOUNCEMENT)], False
+            items, more = outbox.announced(self._redis, stream.id), False
         return Offer(dict(self._signed(stream, items)), more)
 
     def _signed(self, stream: Stream, items: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -161,12 +161,13 @@ class Polling:
                 token = (
                     sets.token(self._signing, self._ssf.issuer, Told.of(record), item, subscriber) if record else None
                 )
-            except (KeyError, ValueError, TypeError) as error:
+            except (GatepostError, KeyError, ValueError, TypeError) as error:
                 log.error("ssf.unreadable", item=item, **fault(error))  # noqa: TRY400 - it may hold personal data
-                outbox.end_polled(self._redis, stream.id, [(item, outbox.FAILED, UNREADABLE)])
+                reason = error.reason if isinstance(error, GatepostError) else UNREADABLE
+                outbox.end_polled(self._redis, stream.id, [(item, outbox.FAILED, reason)], seen=True)
                 continue
             if token is None:
-                outbox.end_polled(self._redis, stream.id, [(item, outbox.DROPPED, GONE)])
+                outbox.end_polled(self._redis, stream.id, [(item, outbox.DROPPED, GONE)], seen=True)
             else:
                 yield sets.jti(item, str(subscriber.audience)), token
 
@@ -176,9 +177,6 @@ class Polling:
                 pipe.hgetall(keys.signal(outbox.signal_of(item)))
             found: list[dict[bytes, bytes]] = pipe.execute()
         return found
-
-
-_ANNOUNCEMENT: Final = f"{outbox.ITEM_PARTS}{STREAM_UPDATED.rpartition('.')[2]}"
 
 
 def _there(redis: Redis, names: Sequence[str]) -> list[str]:

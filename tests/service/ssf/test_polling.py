@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 
 from lifecycle import keys, outbox
 from lifecycle.records import Records
+from lifecycle.ssf import sets
 from service.ssf import polling
 from service.ssf.transmitter import Transmitter
 from tests.conftest import MakeConfig, Serve
@@ -176,6 +177,47 @@ async def test_signal_that_is_gone_or_broken_stands_in_nobodys_way(siem: Receive
         for each in made
     ]
     assert reasons == [[b"dropped", b"signal_gone"], [b"failed", b"unreadable"], [b"waiting", b""]]
+
+
+async def test_item_that_is_no_event_here_stands_in_nobodys_way(siem: Receiver, tell: Tell, redis: Redis) -> None:
+    """As a version knows it that was here before; it ends as failed, and says why."""
+    stream = await siem.create(events_requested=ONE)
+    [made] = await tell(signal())
+    strange = f"{made.id}~of-another-version"
+    redis.lpush(keys.polled(stream["stream_id"]), strange)
+
+    assert names(await siem.poll(stream)) == ["account-disabled"]
+    assert redis.hmget(keys.delivery(strange, stream["stream_id"]), "state", "reason") == [
+        b"failed",
+        b"no_security_event",
+    ]
+
+
+async def test_acknowledgements_of_what_nobody_knows_cost_no_look_through_all_that_waits(
+    siem: Receiver, redis: Redis
+) -> None:
+    """A thousand of them beside a hundred thousand that wait are answered in a moment, as are all others."""
+    stream = await siem.create(events_requested=ONE)
+    waiting = keys.polled(stream["stream_id"])
+    for start in range(0, 100_000, 10_000):
+        redis.rpush(waiting, *(f"sig_{start + each:026}~account-disabled" for each in range(10_000)))
+    unknown = [sets.jti(f"sig_x{each:025}~account-disabled", siem.strict.audience) for each in range(1_000)]
+    redis.config_set("slowlog-log-slower-than", 100_000)
+    redis.slowlog_reset()
+
+    assert await siem.poll(stream, ack=unknown, maxEvents=0) == []
+
+    assert [entry["command"][:4] for entry in redis.slowlog_get()] == []
+    assert redis.llen(waiting) == 100_000
+
+
+@pytest.mark.parametrize("member", ["ack", "setErrs", "maxEvents"])
+async def test_null_is_as_good_as_nothing(siem: Receiver, tell: Tell, member: str) -> None:
+    """Some receivers write down every member that they know."""
+    stream = await siem.create(events_requested=ONE)
+    await tell(signal())
+
+    assert len(await siem.poll(stream, **{member: None})) == 1
 
 
 # ---- who waits

@@ -120,7 +120,7 @@ async def test_delivery_that_ends_after_it_was_forgotten_is_forgotten_again(offi
     here.redis.delete(keys.signal(one.id), keys.delivery(one.id, "siem"))
 
     ended = (
-        end_polled(here.redis, "siem", [(one.id, "failed", "x")])
+        end_polled(here.redis, "siem", [(one.id, "failed", "x")], seen=True)
         if format_ == "ssf_poll"
         else drop_all(here.redis, "siem", "x")
     )

@@ -188,6 +188,20 @@ async def test_paused_stream_is_told_that_it_is_paused(office: Open) -> None:
     assert [claim.item for claim in claims] == [item]
 
 
+async def test_paused_stream_is_told_however_many_lines_wait(office: Open) -> None:
+    """Again as well, where it did not take it the first time."""
+    here, item = await office("http://127.0.0.1:9/"), "sig_x~stream-updated"
+    enlist_again(here.redis, [Way(f"sig_{each}", "siem", f"E{each}") for each in range(1_500)])
+    here.redis.hset(keys.subscriber("siem"), "paused_at", 1)
+    enlist_again(here.redis, [Way(item, "siem", item)])
+
+    first = await here.post._claim()
+    here.redis.zadd(keys.lines("siem"), {item: here.redis.time()[0] * 1000})
+    again = await here.post._claim()
+
+    assert [claim.item for claim in (*first, *again)] == [item, item]
+
+
 async def test_rate_is_kept(office: Open) -> None:
     """A second's worth goes out at once, then one after the other."""
     ones = [signal(str(number), person=f"E{number}") for number in range(9)]
