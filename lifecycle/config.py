@@ -6,7 +6,7 @@ in ``service`` and ``workers``.
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -22,12 +22,15 @@ from lifecycle.policy import Policy
 from lifecycle.safety import Safety
 from lifecycle.secrets import Secret
 from lifecycle.ssf.section import Ssf
+from lifecycle.ssf.sets import EVENTS_SUPPORTED
 from lifecycle.subscriber import SSF_POLL, SSF_PUSH, STANDARD_WEBHOOKS, Subscriber
 from lifecycle.target import Target
 
 CONFIG_VARIABLE = "GATEPOST_CONFIG"
 CONFIG_DEFAULT = "gatepost.toml"
 CONFIG_BYTES_MAX = 1_000_000
+SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+"""Headers whose value is a secret."""
 
 
 class Redis(Section):
@@ -117,7 +120,6 @@ class Config(Section):
         if ours := self.sources.keys() & {OPERATOR, OURSELVES}:
             msg = f"sources.{min(ours)}: this name is ours; allowed: any other"
             raise ValueError(msg)
-        self._check_subscribers()
         for key, name, known in named:
             if name is not None and name not in known:
                 msg = f"{key}: found {name!r}; allowed: {', '.join(known) or 'nothing, for none is configured'}"
@@ -130,9 +132,16 @@ class Config(Section):
         shapes = [*self.subscribers.values(), *(self.ssf.receivers.values() if self.ssf else ())]
         return any(each.provisioning == "full" for each in shapes)
 
-    def _check_subscribers(self) -> None:
+    def faults_of_subscribers(self) -> Iterator[str]:
+        """Yield a line for each subscriber of the file that does not fit the other sections."""
         for name, each in self.subscribers.items():
-            self.check_subscriber(f"subscribers.{name}.", each)
+            for header in each.headers:
+                if header.lower() in SECRET_HEADERS and isinstance(each.headers[header], str):
+                    yield f"subscribers.{name}.headers.{header}: a literal is refused; allowed: env:NAME or file:PATH"
+            try:
+                self.check_subscriber(f"subscribers.{name}.", each)
+            except ValueError as error:
+                yield str(error)
 
     def check_subscriber(self, where: str, each: Subscriber) -> None:
         """Check a subscriber, whoever made it, against the other sections. Raises ValueError that names the key."""
@@ -148,6 +157,9 @@ class Config(Section):
         except Forbidden as error:
             msg = f"{where}url: {error}"
             raise ValueError(msg) from error
+        for uri in sorted(set(each.set_events or ()) - set(EVENTS_SUPPORTED)):
+            msg = f"{where}set_events: found {uri!r}; allowed: {', '.join(EVENTS_SUPPORTED)}"
+            raise ValueError(msg)
         for target in sorted(set(each.targets or ()) - self.targets.keys()):
             allowed = ", ".join(self.targets) or "nothing, for none is configured"
             msg = f"{where}targets: found {target!r}; allowed: {allowed}"
@@ -176,7 +188,10 @@ def load(path: Path) -> Config:
 
 def parse(raw: Mapping[str, Any], base: Path) -> Config:
     """Check what a file holds; secrets by ``file:`` are read relative to ``base``. Raises Misconfigured."""
-    return told(lambda: Config.model_validate(raw, context={"base": base}), Config)
+    found = told(lambda: Config.model_validate(raw, context={"base": base}), Config)
+    if lines := list(found.faults_of_subscribers()):
+        raise Misconfigured(lines)
+    return found
 
 
 Own = TypeVar("Own", bound=Section)

@@ -89,6 +89,9 @@ class Subscriber(Shape):
 
     @model_validator(mode="after")
     def _check(self) -> "Subscriber":
+        if len({name.lower() for name in self.headers}) < len(self.headers):
+            msg = "headers: allowed: each name once, in whatever letters"
+            raise ValueError(msg)
         if self.format == STANDARD_WEBHOOKS:
             self._check_webhooks()
         elif self.audience is None:

@@ -4,6 +4,7 @@ https://openid.net/specs/openid-sharedsignals-framework-1_0-final.html
 """
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -12,7 +13,7 @@ from lifecycle.secrets import Secret
 from lifecycle.ssf.keys import SigningKey, key
 
 KEYS_MAX, RECEIVERS_MAX, STREAMS_MAX = 5, 100, 20
-SECRET_CHARS_MIN = 32
+SECRET_CHARS_MIN = 16
 """What nobody guesses, so that no number of wrong tries has to keep a receiver out."""
 
 SubjectFormat = Literal["email", "iss_sub", "scim", "opaque"]
@@ -63,8 +64,10 @@ class Receiver(Shape):
 
 
 def _one_issuer(found: str) -> str:
-    if "?" in found or "#" in found:
-        msg = "allowed: an https:// URL without a query and a fragment"
+    parts = urlsplit(found)
+    is_here = parts.hostname == "localhost" or str(parts.hostname).startswith(("127.", "::1"))
+    if "?" in found or "#" in found or (parts.scheme != "https" and not is_here):
+        msg = "allowed: an https:// URL without a query and a fragment; http:// for this machine alone"
         raise ValueError(msg)
     return found
 

@@ -145,12 +145,6 @@ REFUSALS: list[tuple[dict[str, Any], str, str, str]] = [
     ({"policy": {"grants": [{"when": "true"}]}}, "policy.grants.0", "a table", "groups or roles, or both"),
     ({"policy": {"nesting": {"a": ["b"], "b": ["a"]}}}, "policy", "a table", "groups that do not contain themselves"),
     (
-        {"subscribers": {"siem": SIEM | {"url": "http://siem"}}},
-        "the file",
-        "a table",
-        "subscribers.siem.url: allowed: https://",
-    ),
-    (
         {"subscribers": {"siem": SIEM | {"events": ["person.suspendd"]}}},
         "subscribers.siem.events.0",
         "'person.suspendd'",
@@ -389,3 +383,28 @@ def test_adapters_own_key_that_is_wrong_is_told(keys: dict[str, Any], line: str)
 
     assert line in refused.value.lines[0]
     assert LITERAL not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ({"url": "http://siem.example"}, "url: allowed: https://; http:// is for private addresses"),
+        ({"url": "https://siem.example:8080"}, "url: found port 8080; allowed: 443"),
+        ({"url": "https://10.0.0.1/"}, "url: allowed: a public address"),
+        ({"targets": ["crm"]}, "targets: found 'crm'; allowed: nothing"),
+        ({"headers": {"Authorization": "Bearer x"}}, "headers.Authorization: a literal is refused"),
+        ({"format": "ssf_poll"}, "format: found 'ssf_poll'; allowed: standard_webhooks, ssf_push"),
+        ({"format": "ssf_push", "audience": "x"}, "format: ssf_push needs [ssf]"),
+        ({"set_events": ["urn:nope"]}, "set_events: found 'urn:nope'; allowed: https://"),
+    ],
+)
+def test_subscriber_that_does_not_fit_the_rest_is_refused(section: dict[str, Any], line: str) -> None:
+    """By a line of its own, beside those of all others."""
+    raw = {"subscribers": {"siem": SIEM | section, "other": SIEM | {"url": "https://127.0.0.1"}, "well": SIEM}}
+
+    with pytest.raises(Misconfigured) as refused:
+        parse(raw, Path())
+
+    first, second = refused.value.lines
+    assert first.startswith(f"subscribers.siem.{line}")
+    assert second.startswith("subscribers.other.url: allowed: a public address")

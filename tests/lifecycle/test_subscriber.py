@@ -96,6 +96,7 @@ def test_signal_for_one_subscriber_is_for_nobody_else_and_passes_its_filters() -
         ({"headers": {"webhook-id": "x"}}, "allowed: the name of a header"),
         ({"headers": {"X-A": "a\r\nb: c"}}, "printable"),
         ({"headers": {"X A": "a"}}, "allowed: the name of a header"),
+        ({"headers": {"X-A": "a", "x-a": "b"}}, "each name once"),
         ({"headers": {"X-A": "env:NOT_THERE_AT_ALL"}}, "NOT_THERE_AT_ALL"),
         ({"when": "signal.typ("}, "when"),
         ({"when": "nosuch(signal)"}, "nosuch"),

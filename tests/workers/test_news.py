@@ -325,7 +325,7 @@ def test_what_is_kept_of_a_signal_makes_its_tokens(make_stage: MakeStage, fake: 
 @pytest.mark.parametrize("provisioning", ["none", "notice", "full"])
 def test_values_are_kept_only_where_somebody_is_told_them(provisioning: str) -> None:
     """Whoever may be told is in the configuration."""
-    who = Receiver(secrets=[Secret("env:S", "s")], audience=AUDIENCE, provisioning=provisioning)  # type: ignore[arg-type]
+    who = Receiver(secrets=[Secret("env:S", "a-secret-of-the-receiver")], audience=AUDIENCE, provisioning=provisioning)  # type: ignore[arg-type]
     section = Ssf(issuer=ISSUER, signing_keys=ssf().signing_keys, receivers={"siem": who})
 
     assert Config(ssf=section).tells_values is (provisioning == "full")

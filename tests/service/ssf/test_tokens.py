@@ -232,7 +232,7 @@ def test_secret_that_could_be_guessed_is_a_fault_of_the_configuration(
 ) -> None:
     """It has to hold without a bound on tries that strangers could use up."""
     monkeypatch.setenv("OLD_SECRET", "x" * 31)
-    with pytest.raises(Misconfigured, match=r"ssf.receivers.siem.secrets.1: .*at least 32 random characters"):
+    with pytest.raises(Misconfigured, match=r"ssf.receivers.siem.secrets.1: .*at least 16 random characters"):
         config(ssf=section())
 
     monkeypatch.setenv("OLD_SECRET", "x" * 32)
