@@ -272,6 +272,10 @@ async def test_what_waits_for_a_stream_that_cannot_be_opened_or_read_is_kept(
         "ssf-sealed": shut | {"endpoint_url": "gopher://edr.example"},
         "ssf-method": kept | {"method": "urn:carrier-pigeon"},
         "ssf-zone": kept | {"made_at": "2026-03-02T09:00:00"},
+        # What is allowed may have changed since it was asked for.
+        "ssf-private": kept | {"endpoint_url": "https://10.0.0.1/"},
+        "ssf-plain": kept | {"endpoint_url": "http://edr.example/"},
+        "ssf-port": kept | {"endpoint_url": "https://edr.example:8443/"},
     }
     redis.hset(
         keys.STREAMS,
