@@ -393,7 +393,7 @@ def test_adapters_own_key_that_is_wrong_is_told(keys: dict[str, Any], line: str)
         ({"url": "https://10.0.0.1/"}, "url: allowed: a public address"),
         ({"targets": ["crm"]}, "targets: found 'crm'; allowed: nothing"),
         ({"headers": {"Authorization": "Bearer x"}}, "headers.Authorization: a literal is refused"),
-        ({"format": "ssf_poll"}, "format: found 'ssf_poll'; allowed: standard_webhooks, ssf_push"),
+        ({"format": "ssf_poll", "audience": "x"}, "format: found 'ssf_poll'; allowed: standard_webhooks, ssf_push"),
         ({"format": "ssf_push", "audience": "x"}, "format: ssf_push needs [ssf]"),
         ({"set_events": ["urn:nope"]}, "set_events: found 'urn:nope'; allowed: https://"),
     ],
