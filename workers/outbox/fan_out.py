@@ -26,6 +26,8 @@ from workers.outbox.pace import Pace
 ENTRIES_MAX, WAYS_MAX = 100, 2_000
 BLOCK_MILLISECONDS = 1_000
 TROUBLE_SECONDS = 1.0
+STEP_SECONDS = 0.05
+"""Between two steps of many signals: each is a large one, and whoever settles an event waits for it."""
 TRIM_SECONDS, TRIM_BATCH = 60.0, 1_000
 ROSTER_TRIES_MAX = 20
 
@@ -44,7 +46,7 @@ class FanOut:
         self._known = known
         self._wake = wake
         self._trimmed_at = 0.0
-        self._pace = Pace()
+        self._pace = Pace(STEP_SECONDS)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Go on until told to stop."""
