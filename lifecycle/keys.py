@@ -39,6 +39,8 @@ gatepost:signals                            zset    signal ids by time made; tri
 gatepost:outbox                             stream  ids of signals that are not fanned out yet; until then
 gatepost:lines:SUBSCRIBER                   zset    its lines by when the first of each is due, or until when it is on
                                                     its way; until delivered
+gatepost:replays:SUBSCRIBER                 zset    lines that a replay began, by when; until there is room among the
+                                                    others, or something happens to that person
 gatepost:line:SUBSCRIBER:PERSON             list    items of a person's signals that it has still to hear, in order
 gatepost:polled:SUBSCRIBER                  list    items that it has still to come for, in order; until it did
 gatepost:delivery:ITEM:SUBSCRIBER           hash    state, attempts made, next attempt, line; RETENTION
@@ -252,6 +254,11 @@ def attempts(item: str, subscriber: str) -> str:
 def lines(subscriber: str) -> str:
     """Name the lines before a subscriber."""
     return f"gatepost:lines:{subscriber}"
+
+
+def replays(subscriber: str) -> str:
+    """Name the lines that are before a subscriber because of a replay alone, and come after the others."""
+    return f"gatepost:replays:{subscriber}"
 
 
 def line(subscriber: str, person: str) -> str:

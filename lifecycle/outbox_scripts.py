@@ -53,6 +53,14 @@ local function fail(item, name, now)
 end
 """
 
+# A line that a replay began stands apart until there is room beside what happens, however long the replay is.
+_TAKE = """
+local function take(name, now, most)
+  local popped = most > 0 and redis.call('ZPOPMIN', 'gatepost:replays:' .. name, most) or {}
+  for i = 1, #popped, 2 do redis.call('ZADD', 'gatepost:lines:' .. name, 'NX', now, popped[i]) end
+end
+"""
+
 # `how` is 1 where the subscriber comes for it, and 2 more where nothing is kept for it while it is disabled; `again`
 # lets what has ended begin anew. Answers 1 where the delivery waits now and did not before, and -1 where there is no
 # room: then what is new has failed, and what was to begin anew is as it was.
@@ -92,12 +100,19 @@ local function enlist(item, name, line, how, now, again)
   redis.call('ZREM', 'gatepost:failed:' .. name, item)
   redis.call('HINCRBY', of, 'waiting', 1)
   -- Found while it is paused, however much waits: the latest says how it stands.
-  if item:find('~stream-updated', 1, true) then redis.call('HSET', of, 'announced', line) end
+  local announces = item:find('~stream-updated', 1, true)
+  if announces then redis.call('HSET', of, 'announced', line) end
   if tonumber(how) % 2 == 1 then
     redis.call('RPUSH', 'gatepost:polled:' .. name, item)
   else
     redis.call('RPUSH', 'gatepost:line:' .. name .. ':' .. line, item)
-    redis.call('ZADD', 'gatepost:lines:' .. name, 'NX', now, line)
+    local lines, replays = 'gatepost:lines:' .. name, 'gatepost:replays:' .. name
+    if not again or announces then
+      redis.call('ZREM', replays, line)
+      redis.call('ZADD', lines, 'NX', now, line)
+    elseif not redis.call('ZSCORE', lines, line) then
+      redis.call('ZADD', replays, 'NX', now, line)
+    end
   end
   return 1
 end
@@ -165,6 +180,7 @@ local function announcement(name, of, now)
   return score and tonumber(score) <= now and {{line}} or {{}}
 end
 
+{_TAKE}
 {_NOW}
 if ARGV[1] ~= '' and (redis.call('GET', 'gatepost:subscribers-revision') or '0') ~= ARGV[1] then return {{}} end
 local until_, shared = string.format('%.0f', now + ARGV[2]), tonumber(ARGV[3])
@@ -173,6 +189,7 @@ for i = 4, #ARGV, 4 do
   local name, own, interval = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 3])
   local most = math.min(own + shared, tonumber(ARGV[i + 2]))
   local of, lines = 'gatepost:subscriber:' .. name, 'gatepost:lines:' .. name
+  take(name, now, most - redis.call('ZCOUNT', lines, '-inf', now))
   local due = most > 0 and redis.call('ZRANGEBYSCORE', lines, '-inf', now, 'LIMIT', 0, most) or {{}}
   if #due > 0 then
     local paused, disabled, failures, opens, rests, next_at =
@@ -302,6 +319,8 @@ return answers
 
 # ARGV: name, state, reason, how many. Ends what waits in lines and what is polled; answers how many have ended.
 END_ALL = f"""
+{_TAKE}
+{_NOW}
 local name, state, reason, most, ended = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), 0
 local of, lines, polled = 'gatepost:subscriber:' .. name, 'gatepost:lines:' .. name, 'gatepost:polled:' .. name
 local function over(item)
@@ -312,6 +331,7 @@ local function over(item)
   redis.call('HINCRBY', of, 'waiting', -1)
   ended = ended + 1
 end
+take(name, now, most)
 for _, line in ipairs(redis.call('ZRANGE', lines, 0, most - 1)) do
   local box = 'gatepost:line:' .. name .. ':' .. line
   for _, item in ipairs(redis.call('LPOP', box, most - ended) or {{}}) do over(item) end

@@ -62,7 +62,7 @@ class Outbox:
     depth: int
     """Signals to be fanned out, and lines of which the first delivery is due: what more processes would do sooner."""
     oldest_seconds: float
-    """For how long the lane itself is behind: what waits for a later attempt is not late."""
+    """For how long the lane itself is behind: neither what waits for a later attempt nor a replay is late."""
 
     @classmethod
     def of(cls, redis: Redis, unusable: Callable[[], Collection[str]] = frozenset) -> "Outbox":
@@ -85,7 +85,9 @@ def _due(redis: Redis) -> dict[str, int]:
     with redis.pipeline(transaction=False) as pipe:
         for name in told:
             pipe.zcount(keys.lines(name), "-inf", time.time() * 1000)
-        return {name: number for name, number in zip(told, pipe.execute(), strict=True) if number}
+            pipe.zcard(keys.replays(name))
+        counts: Any = iter(pipe.execute())
+        return {name: number for name in told if (number := next(counts) + next(counts))}
 
 
 def _rests(found: Standing) -> bool:

@@ -7,6 +7,9 @@ MOVE = """
 local name, format, now = ARGV[1], ARGV[2], ARGV[3]
 local polled, lines = 'gatepost:polled:' .. name, 'gatepost:lines:' .. name
 if format == 'ssf_poll' then
+  local replays = 'gatepost:replays:' .. name
+  redis.call('ZUNIONSTORE', lines, 2, lines, replays, 'AGGREGATE', 'MIN')
+  redis.call('DEL', replays)
   for _, line in ipairs(redis.call('ZRANGE', lines, 0, -1)) do
     local box = 'gatepost:line:' .. name .. ':' .. line
     for _, item in ipairs(redis.call('LRANGE', box, 0, -1)) do redis.call('RPUSH', polled, item) end

@@ -84,7 +84,7 @@ async def test_replay_walks_many_pages(ask: httpx.AsyncClient, redis: Redis) -> 
     replayed = await replay(ask, since="1970-01-01T00:00:00Z")
 
     assert replayed["enlisted"] == 1_199
-    assert redis.zcard("gatepost:lines:soar") == 1_199
+    assert redis.zcard("gatepost:replays:soar") == 1_199
 
 
 async def test_replay_says_that_there_is_no_room(ask: httpx.AsyncClient, redis: Redis) -> None:

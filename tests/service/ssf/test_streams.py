@@ -2,15 +2,17 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 from redis import Redis
 
-from lifecycle import keys
+from lifecycle import keys, outbox
 from lifecycle.config import Config
 from lifecycle.errors import Misconfigured, Unavailable
+from lifecycle.replay import Replay
 from lifecycle.roster import revision, roster
 from lifecycle.ssf import streams
 from lifecycle.ssf.sets import EVENTS_SUPPORTED
@@ -310,6 +312,19 @@ async def test_what_waits_goes_the_new_way_when_the_delivery_changes(siem: Recei
     assert [b"account-disabled" in each for each in lines[0]] == [True, False]
     assert redis.zcard(keys.lines(stream["stream_id"])) == 2
     assert redis.hget(keys.subscriber(stream["stream_id"]), "waiting") == b"4"
+
+
+async def test_replay_goes_the_new_way_too(siem: Receiver, tell: Tell, redis: Redis, configured: Config) -> None:
+    """What a replay began waits apart; changing the delivery leaves none of it behind."""
+    stream = await siem.create(delivery=PUSHED, events_requested=[REVOKED])
+    await tell(signal())
+    outbox.drop_all(redis, stream["stream_id"], "test")
+    Replay(redis, configured, stream["stream_id"]).since(datetime(2020, 1, 1, tzinfo=UTC), actor="test")
+
+    polled = await siem.update(stream_id=stream["stream_id"], delivery={"method": POLL})
+
+    assert names(await siem.poll(polled)) == ["session-revoked"]
+    assert redis.keys("gatepost:line*") + redis.keys("gatepost:replays:*") == []
 
 
 async def test_long_description_is_cut(siem: Receiver) -> None:

@@ -19,6 +19,7 @@ from lifecycle.queue import connect
 from lifecycle.records import Records
 from lifecycle.signal import Signal, make_signal
 from tests.conftest import MakeConfig
+from tests.workers.receiver import Receiver
 from workers.outbox.fan_out import FanOut
 from workers.outbox.known import Known
 from workers.outbox.lane import open_redis
@@ -40,6 +41,11 @@ def signal(
     """Make a signal of an event of this name."""
     at = datetime.now(UTC)
     return make_signal(type_, person=person, event=f"hris:{name}", target="crm", data=DATA | data, at=at)
+
+
+def ids(receiver: Receiver) -> list[str]:
+    """Return the ids of what came, in order."""
+    return [taken.headers["webhook-id"] for taken in receiver.taken]
 
 
 @dataclass

@@ -7,17 +7,12 @@ from datetime import UTC, datetime
 from lifecycle import keys
 from lifecycle.outbox import DELIVERED, FAILED, WAITING, Way, drop_all, enlist_again
 from lifecycle.outbox_scripts import CIRCUIT_FAILURES
-from tests.workers.outbox.conftest import Open, signal
+from tests.workers.outbox.conftest import Open, ids, signal
 from tests.workers.receiver import Receiver, told
 from workers.outbox.post import CLAIM_MILLISECONDS
 from workers.outbox.recorder import Attempt
 from workers.outbox.schedule import Result, Says
 from workers.subscribers.carrier import ANSWER_SECONDS
-
-
-def ids(receiver: Receiver) -> list[str]:
-    """Return the ids of what came, in order."""
-    return [taken.headers["webhook-id"] for taken in receiver.taken]
 
 
 async def test_signals_of_one_person_go_out_in_order(office: Open) -> None:

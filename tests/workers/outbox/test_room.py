@@ -7,11 +7,13 @@ from structlog.testing import capture_logs
 
 from lifecycle import keys
 from lifecycle.errors import Conflict
+from lifecycle.outbox import drop_all
 from lifecycle.outbox_scripts import REPLAYED_MAX, WAITING_MAX
 from lifecycle.records import Records
 from lifecycle.replay import Replay, Replayed
-from tests.workers.outbox.conftest import Office, Open, signal
+from tests.workers.outbox.conftest import Office, Open, ids, signal
 from tests.workers.receiver import Receiver, told
+from workers.outbox.post import ON_THEIR_WAY_MAX
 
 NOWHERE = "http://127.0.0.1:9/"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -134,3 +136,65 @@ async def test_what_is_replayed_before_it_is_fanned_out_is_shown(office: Open) -
     await here.spread()
 
     assert [each["subscriber"] for each in here.records.signal(one.id)["deliveries"]] == ["other", "siem"]
+
+
+async def test_what_happens_goes_before_a_replay_however_long(office: Open) -> None:
+    """A leaver's signal waits for what is on its way, not for the year before it."""
+    with Receiver() as receiver:
+        here = await office(receiver.url)
+        old = [signal(str(number), person=f"E{number}") for number in range(3 * ON_THEIR_WAY_MAX)]
+        await here.tell(*old)
+        while await here.send():
+            pass
+        assert Replay(here.redis, here.config, "siem").since(LONG_AGO, actor="test").enlisted == len(old)
+        leaver = signal("now", person="E1042")
+        here.keep(leaver)
+        await here.spread()
+
+        sent = await here.send()
+
+        assert leaver.id in ids(receiver)[len(old) :]
+        assert sent == ON_THEIR_WAY_MAX  # what room is left is the replay's
+        while await here.send():
+            pass
+    assert sorted(ids(receiver)) == sorted([each.id for each in old] * 2 + [leaver.id])
+
+
+async def test_new_signal_of_a_person_brings_forward_what_a_replay_began_of_the_same(office: Open) -> None:
+    """Order within a person is promised, so the old ones go first, but wait for nobody else's."""
+    with Receiver() as receiver:
+        here = await office(receiver.url)
+        old = [signal(str(number), person=f"E{number:02}") for number in range(2 * ON_THEIR_WAY_MAX)]
+        last = old[-1]
+        await here.tell(*old)
+        while await here.send():
+            pass
+        Replay(here.redis, here.config, "siem").since(LONG_AGO, actor="test")
+        new = signal("new", person=last.person)
+        here.keep(new)
+        await here.spread()
+
+        await here.send()
+        await here.send()
+
+    again = ids(receiver)[len(old) :]
+    assert last.id in again[:ON_THEIR_WAY_MAX]
+    assert new.id in again[ON_THEIR_WAY_MAX:]
+
+
+async def test_replay_that_waits_is_dropped_like_all_that_waits(office: Open) -> None:
+    """Nothing of it is left behind."""
+    old = [signal(str(number), person=f"E{number % 3}") for number in range(9)]
+    here = await office(siem={"url": NOWHERE})
+    here.keep(*old)
+    await here.spread()
+    drop_all(here.redis, "siem", "test")
+    assert Replay(here.redis, here.config, "siem").since(LONG_AGO, actor="test").enlisted == len(old)
+
+    assert drop_all(here.redis, "siem", "subscriber_deleted") == len(old)
+
+    assert {here.delivery(one)["state"] for one in old} == {"dropped"}
+    assert here.redis.hget(keys.subscriber("siem"), "waiting") == b"0"
+    assert not here.redis.exists(
+        keys.lines("siem"), keys.replays("siem"), *(keys.line("siem", f"E{n}") for n in range(3))
+    )
