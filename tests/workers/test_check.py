@@ -328,6 +328,8 @@ def test_groups_that_are_not_there_are_named_and_none_is_made(redis: Redis, fake
         (False, "the target has no group of this id: 'id:nowhere'"),
     ]
     assert redis.hget(keys.groups("crm"), "Sellers") is None
+    # Whoever reads that makes the group, and a joiner of the same minute finds it.
+    assert not redis.exists(keys.groups_missing("crm"))
 
 
 def test_group_that_will_be_created_is_well(redis: Redis, fake: FakeScim) -> None:

@@ -42,5 +42,6 @@ def _fault(case: Case, name: str) -> str | None:
     except Refused as error:
         if error.reason != "group_missing":
             raise
+        groups.forget(name)  # whoever makes it now shall not find that it is remembered as missing
         return error.message
     return None
