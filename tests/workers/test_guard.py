@@ -114,6 +114,14 @@ def test_kernel_gives_up_on_one_who_takes_nothing() -> None:
         assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000
 
 
+def test_kernel_keeps_no_megabytes_of_one_who_floods() -> None:
+    """It would take them before we have read that there is too much; Linux makes room for twice what is asked for."""
+    info = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (PUBLIC, 443))
+
+    with open_socket(info) as made:
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 2 * 65_536
+
+
 async def test_slow_resolver_holds_nobody_else() -> None:
     """Each has a thread of its own, and only one: a hundred letters wait for one lookup."""
     free, asked = threading.Event(), []

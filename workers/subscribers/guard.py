@@ -19,6 +19,7 @@ from lifecycle.subscriber import Subscriber
 
 ADDRESSES_MAX = 4
 UNHEARD_MILLISECONDS_MAX = 15_000
+RECEIVE_BYTES = 65_536
 
 Resolve = Callable[[str, int], Sequence[str]]
 AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
@@ -33,8 +34,13 @@ def resolve(name: str, port: int) -> list[str]:
 
 
 def open_socket(info: AddressInfo) -> socket.socket:
-    """Make the socket for an address; the kernel gives up on a peer that takes none of what was written."""
+    """Make the socket for an address.
+
+    The kernel gives up on a peer that takes none of what was written, and takes no megabytes from one that floods: it
+    would copy them for nothing, while the others wait.
+    """
     opened = socket.socket(*info[:3])
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNHEARD_MILLISECONDS_MAX)
     return opened
