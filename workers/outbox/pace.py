@@ -7,7 +7,7 @@ settles an event at each of its own.
 import asyncio
 import time
 
-STEP_SECONDS = 0.02
+STEP_SECONDS, EMPTY_SECONDS = 0.02, 0.005
 
 
 class Pace:
@@ -23,3 +23,7 @@ class Pace:
         if (wait := self._next_at - time.monotonic()) > 0:
             await asyncio.sleep(wait)
         self._next_at = time.monotonic() + self._seconds
+
+    def shorten(self) -> None:
+        """Let the next step be soon, for the last found nothing to do: what comes now shall not wait for it."""
+        self._next_at = min(self._next_at, time.monotonic() + EMPTY_SECONDS)

@@ -86,6 +86,8 @@ class Post:
                 await asyncio.sleep(TROUBLE_SECONDS)
                 continue
             if not claimed:
+                if not self._claims:  # else what ends in a moment would make that step a small one
+                    self._pace.shorten()
                 await self._pause()
         if self._claims:
             await asyncio.wait(self._claims, timeout=STOP_SECONDS_MAX)
