@@ -352,14 +352,21 @@ def signals(  # noqa: PLR0913 - its filters
     subscriber: Annotated[str | None, typer.Option(help="Only signals that went to this subscriber.")] = None,
     state: Annotated[str | None, typer.Option(help="Only signals of which a delivery is in this state.")] = None,
     person: Annotated[str | None, typer.Option(help="Only signals of this person.")] = None,
+    signal: Annotated[str | None, typer.Option("--id", help="This signal alone, with every attempt's answer.")] = None,
     limit: LimitOption = PAGE_DEFAULT,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """List signals, newest first, with what came of each way to a subscriber."""
+    """List signals, newest first, with what came of each way to a subscriber; or show one, attempt by attempt."""
     given = {"type": signal_type, "subscriber": subscriber, "state": state, "person": person}
     wanted = {name: value for name, value in given.items() if value is not None}
     with _told():
+        if signal is not None:
+            if wanted:
+                raise Malformed("--id names one signal, and stands alone", reason="filter_malformed")
+            one = _opened(config)[1].signal(signal)
+            show.as_json(one) if json else show.signal(one)
+            return
         page = _opened(config)[1].signals(wanted, limit=limit)
     show.as_json({"items": page.items, "next": page.next}) if json else show.signals(page.items)
 

@@ -59,8 +59,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: st
     console.print(drawn)
 
 
+def plain(value: object) -> str:
+    """Return text that a terminal only shows: what came from outside may try to steer it."""
+    return "".join(each if each.isprintable() or each == "\n" else "?" for each in str(value))
+
+
 def _cell(value: object) -> str:
-    text = "" if value is None else str(value).replace("[", r"\[")
+    text = "" if value is None else plain(value).replace("[", r"\[")
     return f"[{COLORS[text]}]{text}[/]" if text in COLORS else text
 
 
@@ -97,10 +102,10 @@ def _kind(item: dict[str, Any]) -> str:
 
 def why(event: dict[str, Any]) -> None:
     """Print one event step by step."""
-    console.print(f"{event['source']}:{event['id']}  {_kind(event)} of {event['person']}", markup=False)
+    console.print(plain(f"{event['source']}:{event['id']}  {_kind(event)} of {event['person']}"), markup=False)
     for name in ("occurred_at", "effective_at", "received_at", "settled_at", "state", "reason", "detail"):
         if event[name]:
-            console.print(f"  {name:13} {event[name]}", markup=False)
+            console.print(plain(f"  {name:13} {event[name]}"), markup=False)
     rows = [(step["at"][11:23], step["step"], _detail(step)) for step in event["timeline"]]
     table(("at", "step", "what"), rows, empty="", title="\nTimeline (UTC)")
 
@@ -116,7 +121,8 @@ def _detail(step: dict[str, Any]) -> str:
 
 def person(found: dict[str, Any]) -> None:
     """Print one person: what is known, the accounts, the last events."""
-    console.print(f"{found['key']}  {found['status']} since {moment(found['status_at']) or 'never'}", markup=False)
+    heading = f"{found['key']}  {found['status']} since {moment(found['status_at']) or 'never'}"
+    console.print(plain(heading), markup=False)
     facts = [(name, fact["value"], moment(fact["at"]), fact["source"]) for name, fact in found["attributes"].items()]
     table(("attribute", "value", "since", "source"), facts, empty="Nothing is known.", title="\nKnown")
     accounts = [
@@ -182,6 +188,23 @@ def signals(items: Sequence[dict[str, Any]]) -> None:
     ]
     columns = ("made", "signal", "type", "person", "subscriber", "state", "attempts", "reason")
     table(columns, rows, empty="No signals.")
+
+
+def signal(found: dict[str, Any]) -> None:
+    """Print one signal: where it went, and what was answered to each attempt."""
+    signals([found])
+    rows = [
+        (moment(line["at"]), way["subscriber"], way["item"], line["number"], line["status"], *_answer(line))
+        for way in found["deliveries"]
+        for line in way["tried"]
+    ]
+    columns = ("at", "subscriber", "signal", "attempt", "status", "ms", "answer")
+    table(columns, rows, empty="\nNo attempt was made.", title="\nAttempts (UTC)")
+
+
+def _answer(line: dict[str, Any]) -> tuple[object, str]:
+    said = [line.get(name) for name in ("error", "detail", "answer")]
+    return line["duration_ms"], ": ".join(" ".join(part.split()) for part in said if part)
 
 
 def subscribers(items: Sequence[dict[str, Any]]) -> None:

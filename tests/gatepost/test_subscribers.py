@@ -75,6 +75,36 @@ def test_signals_are_listed(gatepost: Run, toml: Path, redis: Redis) -> None:
     assert (wrong.returncode, wrong.stderr.startswith("no type 'person.*'; there are: ")) == (1, True)
 
 
+def test_one_signal_is_shown_attempt_by_attempt(gatepost: Run, toml: Path, redis: Redis) -> None:
+    """What each was answered, on one line, and nothing in it steers the terminal; where nobody answered, why."""
+    one = seed.signal("1", "E1")
+    seed.tell(redis, one, "siem", "soar")
+    answered = {
+        "number": 1,
+        "at": iso(seed.NOW),
+        "status": 503,
+        "duration_ms": 12,
+        "answer": "[red]down\nfor \x1b[2Jan hour",
+    }
+    unheard = {"number": 2, "at": iso(seed.NOW), "status": None, "error": "tls", "detail": "no TLS: expired"}
+    redis.rpush(f"gatepost:attempts:{one.id}:siem", json.dumps(answered), json.dumps({**unheard, "duration_ms": 3}))
+
+    table = gatepost("signals", "--id", one.id, config=toml)
+    found = gatepost("signals", "--id", one.id, "--json", config=toml)
+    wrong = [gatepost("signals", "--id", *each, config=toml) for each in (["sig_none"], [one.id, "--person", "E1"])]
+
+    lines = [line.rstrip().split(maxsplit=5) for line in table.stdout.splitlines()[-2:]]
+    assert [line[2:] for line in lines] == [
+        ["siem", one.id, "1", "503     12  [red]down for ?[2Jan hour"],
+        ["siem", one.id, "2", "3   tls: no TLS: expired"],
+    ]
+    assert [len(way["tried"]) for way in json.loads(found.stdout)["deliveries"]] == [2, 0]
+    assert [(each.returncode, each.stderr) for each in wrong] == [
+        (1, "no signal 'sig_none'\n"),
+        (1, "--id names one signal, and stands alone\n"),
+    ]
+
+
 def test_signals_are_replayed(gatepost: Run, toml: Path, redis: Redis) -> None:
     """By id, since a moment, or all failed; exactly one of them."""
     signals = [seed.signal(str(number), f"E{number}") for number in range(3)]
