@@ -189,7 +189,9 @@ for i = 4, #ARGV, 4 do
   local name, own, interval = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 3])
   local most = math.min(own + shared, tonumber(ARGV[i + 2]))
   local of, lines = 'gatepost:subscriber:' .. name, 'gatepost:lines:' .. name
-  take(name, now, most - redis.call('ZCOUNT', lines, '-inf', now))
+  local burst = math.max(1000, interval)
+  local at_once = interval > 0 and math.ceil(burst / interval) or most
+  take(name, now, math.min(most, at_once) - redis.call('ZCOUNT', lines, '-inf', now))
   local due = most > 0 and redis.call('ZRANGEBYSCORE', lines, '-inf', now, 'LIMIT', 0, most) or {{}}
   if #due > 0 then
     local paused, disabled, failures, opens, rests, next_at =
@@ -199,7 +201,7 @@ for i = 4, #ARGV, 4 do
     local probes = tonumber(failures or 0) >= {CIRCUIT_FAILURES}
     -- One probe at a time.
     if probes then most = math.min(most, 1) end
-    local at, burst = math.max(tonumber(next_at or 0), now), math.max(1000, interval)
+    local at = math.max(tonumber(next_at or 0), now)
     for _, line in ipairs(due) do
       if most <= 0 or (interval > 0 and at + interval > now + burst) then break end
       local item = redis.call('LINDEX', 'gatepost:line:' .. name .. ':' .. line, 0)

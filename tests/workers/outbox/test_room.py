@@ -160,6 +160,27 @@ async def test_what_happens_goes_before_a_replay_however_long(office: Open) -> N
     assert sorted(ids(receiver)) == sorted([each.id for each in old] * 2 + [leaver.id])
 
 
+async def test_what_happens_goes_before_a_replay_at_a_slow_rate_too(office: Open) -> None:
+    """No more of it stands ready than the rate allows at once: ten of them would be a leaver's minutes."""
+    with Receiver() as receiver:
+        here = await office(siem={"url": receiver.url, "requests_per_minute": 6})
+        old = [signal(str(number), person=f"E{number}") for number in range(3)]
+        here.keep(*old)
+        await here.spread()
+        while len(ids(receiver)) < len(old):
+            await here.again()
+        Replay(here.redis, here.config, "siem").since(LONG_AGO, actor="test")
+        await here.again()
+        leaver = signal("now", person="E1042")
+        here.keep(leaver)
+        await here.spread()
+
+        here.redis.hdel(keys.subscriber("siem"), "next_at")
+        await here.send()
+
+    assert ids(receiver)[len(old) + 1 :] == [leaver.id]
+
+
 async def test_new_signal_of_a_person_brings_forward_what_a_replay_began_of_the_same(office: Open) -> None:
     """Order within a person is promised, so the old ones go first, but wait for nobody else's."""
     with Receiver() as receiver:
