@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 
 import structlog
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--config")
     parser.add_argument("--lane", choices=LANES, required=True)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _end)
     set_up_logs("workers")
     hold_lifeline()
     structlog.contextvars.bind_contextvars(lane=options.lane)
@@ -43,6 +45,11 @@ def main() -> None:
     except RedisError as error:
         log.error("worker.no_redis", error=type(error).__name__)  # noqa: TRY400 - the place in our code says nothing
         sys.exit(EXIT_NO_REDIS)
+
+
+def _end(*_: object) -> None:
+    """End well when told to before the work begins, which takes signals itself: nothing is under way yet."""
+    sys.exit(0)
 
 
 def _work(lane: str, found: Config) -> None:
