@@ -56,8 +56,11 @@ end
 # A line that a replay began stands apart until there is room beside what happens, however long the replay is.
 _TAKE = """
 local function take(name, now, most)
-  local popped = most > 0 and redis.call('ZPOPMIN', 'gatepost:replays:' .. name, most) or {}
-  for i = 1, #popped, 2 do redis.call('ZADD', 'gatepost:lines:' .. name, 'NX', now, popped[i]) end
+  local lines, replays = 'gatepost:lines:' .. name, 'gatepost:replays:' .. name
+  if most <= 0 or redis.call('EXISTS', replays) == 0 then return end
+  local room = most - redis.call('ZCOUNT', lines, '-inf', now)
+  local popped = room > 0 and redis.call('ZPOPMIN', replays, room) or {}
+  for i = 1, #popped, 2 do redis.call('ZADD', lines, 'NX', now, popped[i]) end
 end
 """
 
@@ -191,7 +194,7 @@ for i = 4, #ARGV, 4 do
   local of, lines = 'gatepost:subscriber:' .. name, 'gatepost:lines:' .. name
   local burst = math.max(1000, interval)
   local at_once = interval > 0 and math.ceil(burst / interval) or most
-  take(name, now, math.min(most, at_once) - redis.call('ZCOUNT', lines, '-inf', now))
+  take(name, now, math.min(most, at_once))
   local due = most > 0 and redis.call('ZRANGEBYSCORE', lines, '-inf', now, 'LIMIT', 0, most) or {{}}
   if #due > 0 then
     local paused, disabled, failures, opens, rests, next_at =
@@ -298,6 +301,8 @@ for i = 1, #ARGV, 14 do
     redis.call('HINCRBY', 'gatepost:metrics', counter, 1)
     local failed = judge(of, now, item, says, rests)
     answer = (failed or disables == '1') and disable(now, cjson.decode(with)) or 1
+    -- It may have ended, and begun anew by a replay, while this attempt was under way.
+    redis.call('ZREM', 'gatepost:replays:' .. name, line)
     if state == 'waiting' then
       redis.call('ZADD', lines, string.format('%.0f', now + wait), line)
     else
@@ -333,13 +338,16 @@ local function over(item)
   redis.call('HINCRBY', of, 'waiting', -1)
   ended = ended + 1
 end
-take(name, now, most)
-for _, line in ipairs(redis.call('ZRANGE', lines, 0, most - 1)) do
-  local box = 'gatepost:line:' .. name .. ':' .. line
-  for _, item in ipairs(redis.call('LPOP', box, most - ended) or {{}}) do over(item) end
-  if redis.call('EXISTS', box) == 0 then redis.call('ZREM', lines, line) end
-  if ended >= most then return ended end
-end
+repeat
+  take(name, now, most)
+  local some = redis.call('ZRANGE', lines, 0, most - 1)
+  for _, line in ipairs(some) do
+    local box = 'gatepost:line:' .. name .. ':' .. line
+    for _, item in ipairs(redis.call('LPOP', box, most - ended) or {{}}) do over(item) end
+    if redis.call('EXISTS', box) == 0 then redis.call('ZREM', lines, line) end
+    if ended >= most then return ended end
+  end
+until #some == 0
 if ended < most then
   for _, item in ipairs(redis.call('LPOP', polled, most - ended) or {{}}) do over(item) end
 end

@@ -1,19 +1,21 @@
 """Room: so much may wait for a subscriber, replays leave some of it free, and what finds none is told."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from structlog.testing import capture_logs
 
 from lifecycle import keys
 from lifecycle.errors import Conflict
-from lifecycle.outbox import drop_all
+from lifecycle.outbox import BATCH_MAX, DELIVERED, WAITING, drop_all
 from lifecycle.outbox_scripts import REPLAYED_MAX, WAITING_MAX
 from lifecycle.records import Records
 from lifecycle.replay import Replay, Replayed
 from tests.workers.outbox.conftest import Office, Open, ids, signal
 from tests.workers.receiver import Receiver, told
 from workers.outbox.post import ON_THEIR_WAY_MAX
+from workers.outbox.recorder import Attempt, Recorder
+from workers.outbox.schedule import Result, Says
 
 NOWHERE = "http://127.0.0.1:9/"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -219,3 +221,36 @@ async def test_replay_that_waits_is_dropped_like_all_that_waits(office: Open) ->
     assert not here.redis.exists(
         keys.lines("siem"), keys.replays("siem"), *(keys.line("siem", f"E{n}") for n in range(3))
     )
+
+
+@pytest.mark.parametrize("state", [DELIVERED, WAITING])
+async def test_attempt_that_ends_after_its_delivery_began_anew_leaves_one_line_or_none(
+    office: Open, state: str
+) -> None:
+    """It was dropped and replayed while it was under way: the attempt counts, and nothing stands twice or empty."""
+    here, one = await office(siem={"url": NOWHERE}), signal()
+    here.keep(one)
+    await here.spread()
+    (claim,) = await here.post._claim()
+    drop_all(here.redis, "siem", "test")
+    Replay(here.redis, here.config, "siem").one(one.id, actor="test")
+
+    due_at = datetime.now(UTC) + timedelta(minutes=1) if state == WAITING else None
+    await Recorder(here.wire).record(Attempt(claim, {}, Result(state, Says.NOTHING, "", due_at)))
+
+    assert here.delivery(one)["state"] == state
+    assert here.redis.zcard(keys.lines("siem")) == (state == WAITING)
+    assert not here.redis.exists(keys.replays("siem"))
+
+
+async def test_line_of_which_nothing_is_left_ends_no_drop_early(office: Open) -> None:
+    """However it came to be: what is dropped is all that waits."""
+    here = await office(siem={"url": NOWHERE})
+    here.redis.zadd(keys.lines("siem"), {f"E{number}": 1 for number in range(BATCH_MAX)})
+    here.redis.zadd(keys.replays("siem"), {f"E{BATCH_MAX + number}": 1 for number in range(BATCH_MAX)})
+    here.keep(signal())
+    await here.spread()
+
+    assert drop_all(here.redis, "siem", "test") == 1
+
+    assert not here.redis.exists(keys.lines("siem"), keys.replays("siem"))
