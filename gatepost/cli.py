@@ -65,13 +65,13 @@ def _told() -> Iterator[None]:
     try:
         yield
     except Misconfigured as error:
-        print(error.message, file=sys.stderr)
+        print(show.plain(error.message), file=sys.stderr)
         raise typer.Exit(EXIT_MISCONFIGURED) from error
     except (GatepostError, calls.CallFailed, NotStarted) as error:
-        print(error, file=sys.stderr)
+        print(show.plain(str(error)), file=sys.stderr)
         raise typer.Exit(EXIT_FAILED) from error
     except RedisError as error:
-        print(f"Redis does not answer: {error}", file=sys.stderr)
+        print(show.plain(f"Redis does not answer: {error}"), file=sys.stderr)
         raise typer.Exit(EXIT_FAILED) from error
 
 
@@ -148,7 +148,7 @@ def send(
     """Sign a sample notice as that source would and send it."""
     with _told():
         answer = calls.send(to, calls.signed(config_path(config), source, file))
-    print(f"{answer.status} {answer.body.decode('utf-8', 'replace')}".strip())
+    print(show.plain(f"{answer.status} {answer.body.decode('utf-8', 'replace')}".strip()))
     if not 200 <= answer.status < 300:  # noqa: PLR2004 - any success
         raise typer.Exit(EXIT_FAILED)
 
@@ -249,7 +249,8 @@ def restore(key: str, *, actor: ActorOption = None, json: JsonOption = False, co
         found, records = _opened(config)
         event = records.restore(key, found.policy.restore_within, actor=actor or _user())
     kept = {"restored": event.person, "event": event.ref}
-    show.as_json(kept) if json else print(f"{event.person}: on the way back; see gatepost why {event.ref}")
+    words = f"{event.person}: on the way back; see gatepost why {event.ref}"
+    show.as_json(kept) if json else print(show.plain(words))
 
 
 @app.command()
@@ -276,7 +277,7 @@ def _each(ids: list[str], act: Callable[[str], str]) -> None:
     for each in ids:
         try:
             with _told():
-                print(f"{each}: {act(each)}")
+                print(show.plain(f"{each}: {act(each)}"))
         except typer.Exit:
             wrong = True
     if wrong:

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Sequence
 from typing import Any
+from unicodedata import category
 
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from lifecycle.check import Line
 
@@ -33,10 +35,15 @@ COLORS = {
     "wrong": "red",
 }
 
+# Controls, marks of direction, what is no character, other ends of lines.
+STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+HARMLESS = frozenset("\n\t\u200c\u200d")
+"""Words of some languages have joiners in them."""
+
 # Nothing is cut where nobody sees the edge.
 WIDTH_OF_A_PIPE = 500
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, emoji=False)
 if not console.is_terminal:
     console.width = WIDTH_OF_A_PIPE
 
@@ -59,14 +66,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: st
     console.print(drawn)
 
 
-def plain(value: object) -> str:
-    """Return text that a terminal only shows: what came from outside may try to steer it."""
-    return "".join(each if each.isprintable() or each == "\n" else "?" for each in str(value))
+def plain(text: str) -> str:
+    """Return text that a terminal only shows: what came from outside may try to steer it, or to turn it round."""
+    return "".join("?" if category(each) in STEERING and each not in HARMLESS else each for each in text)
 
 
-def _cell(value: object) -> str:
-    text = "" if value is None else plain(value).replace("[", r"\[")
-    return f"[{COLORS[text]}]{text}[/]" if text in COLORS else text
+def _cell(value: object) -> Text:
+    text = "" if value is None else plain(str(value))
+    return Text(text, style=COLORS.get(text, ""))
 
 
 def moment(text: str | None) -> str:

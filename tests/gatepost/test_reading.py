@@ -188,3 +188,14 @@ def test_version_is_the_packages(gatepost: Run) -> None:
     done = gatepost("version")
 
     assert (done.returncode, done.stdout) == (0, f"{__version__}\n")
+
+
+def test_sentence_that_quotes_what_came_steers_no_terminal(gatepost: Run, toml: Path, redis: Redis) -> None:
+    """Whoever sends events chooses their ids."""
+    for source in ("hris", "okta"):
+        seed.put(redis, seed.event("evt-\x1b[2J", "E1", source=source))
+
+    sentence = _refused(gatepost("why", "evt-\x1b[2J", config=toml))
+
+    assert "hris:evt-?[2J" in sentence
+    assert sentence.isprintable()

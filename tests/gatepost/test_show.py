@@ -27,6 +27,26 @@ def test_no_id_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        (r"C:\[/x]", r"C:\[/x]"),
+        (r"\[link=http://127.0.0.1]here[/link]", r"\[link=http://127.0.0.1]here[/link]"),
+        ("a :bell: b", "a :bell: b"),
+        ("山田\u3000\u200cx", "山田 \u200cx"),
+        ("\x9b2J \u202exe.txt", "?2J ?xe.txt"),
+    ],
+)
+def test_answer_is_shown_as_it_is(capsys: pytest.CaptureFixture[str], answer: str, shown: str) -> None:
+    """Neither markup nor names of pictures, whatever is written before a bracket; what turns text round is marked."""
+    line = {"number": 1, "at": "2026-03-02T09:00:01.000Z", "status": 500, "duration_ms": 3, "answer": answer}
+    way = {"item": "sig_1", "subscriber": "siem", "state": "waiting", "attempts": 1, "reason": "500", "tried": [line]}
+
+    show.signal({"id": "sig_1", "type": "person.suspended", "person": "E1", "made_at": None, "deliveries": [way]})
+
+    assert capsys.readouterr().out.splitlines()[-1].rstrip().endswith(f"500     3   {shown}")
+
+
+@pytest.mark.parametrize(
     ("detail", "said"),
     [
         ({}, "genesys: PATCH /Users/u1 -> 403 (12 ms)"),
